@@ -1,0 +1,63 @@
+"""Identifiers: what a tenant, agent or model may be called, and how the platform mints its own.
+
+A name is used as it is in paths, claims and keys. Nothing folds or escapes it, so two different
+names can never meet in one directory, issuer or namespace (the map is the identity: injective).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NewType
+
+from insula.kernel.clock import Clock
+from insula.kernel.entropy import token_bytes
+from insula.kernel.errors import InvalidRequest
+
+TenantId = NewType("TenantId", str)
+AgentName = NewType("AgentName", str)
+RunId = NewType("RunId", str)
+
+_LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,46}[a-z0-9])?")
+_MINTED = re.compile(r"[a-z]{3}_[0-9abcdefghjkmnpqrstvwxyz]{26}")
+_CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
+_RULE = "1 to 48 of a-z, 0-9 and '-', beginning and ending with a letter or digit"
+
+
+def _label(value: object, what: str) -> str:
+    if not isinstance(value, str) or not _LABEL.fullmatch(value):
+        shown = repr(value)[:60]
+        raise InvalidRequest(f"{what} {shown} is not a valid name", hint=f"use {_RULE}", field=what)
+    return value
+
+
+def tenant_id(value: object) -> TenantId:
+    """Return ``value`` as a tenant id. Raises ``InvalidRequest`` naming the rule."""
+    return TenantId(_label(value, "tenant"))
+
+
+def agent_name(value: object) -> AgentName:
+    """Return ``value`` as an agent name. Raises ``InvalidRequest`` naming the rule."""
+    return AgentName(_label(value, "agent"))
+
+
+def mint(prefix: str, clock: Clock) -> str:
+    """Return a new id: three letters, ``_``, 26 base32 digits that sort by time (ULID layout).
+
+    48 bits of milliseconds and 80 random bits, lower case, in Crockford's alphabet.
+    """
+    number = (int(clock.now() * 1000) << 80) | int.from_bytes(token_bytes(10), "big")
+    digits = [_CROCKFORD[(number >> shift) & 31] for shift in range(125, -1, -5)]
+    return f"{prefix}_{''.join(digits)}"
+
+
+def minted(value: object, prefix: str) -> str:
+    """Return ``value`` if it has the shape of an id minted with ``prefix``; raises ``InvalidRequest``."""
+    if not isinstance(value, str) or not _MINTED.fullmatch(value) or not value.startswith(f"{prefix}_"):
+        shown = repr(value)[:60]
+        raise InvalidRequest(f"{shown} is not a {prefix} id", hint=f"it looks like {prefix}_01k…", field="id")
+    return value
+
+
+def run_id(value: object) -> RunId:
+    """Return ``value`` as a run id. Raises ``InvalidRequest``."""
+    return RunId(minted(value, "run"))
