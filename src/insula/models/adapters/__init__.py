@@ -1,0 +1,1 @@
+"""Where the catalog and the entitlements are kept."""
