@@ -1,0 +1,109 @@
+"""``endpoint`` and ``entitle``."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from insula.cli import show
+from insula.cli.commands.tenants import TenantArg
+from insula.cli.place import Place
+from insula.kernel.errors import InvalidRequest
+
+NameArg = Annotated[str, typer.Argument(metavar="NAME", help="The endpoint's name.")]
+
+
+def register(noun: typer.Typer) -> None:
+    """Add the commands of ``insula endpoint``."""
+    noun.command("add")(add)
+    noun.command("list")(list_)
+    noun.command("remove")(remove)
+
+
+def register_entitle(app: typer.Typer) -> None:
+    """Add ``insula entitle``."""
+    app.command("entitle")(entitle)
+
+
+def add(
+    ctx: typer.Context,
+    name: NameArg,
+    model: Annotated[list[str], typer.Option(metavar="ID", help="A model it serves. Repeat it.")],
+    kind: Annotated[
+        str, typer.Option(metavar="openai|local", help="openai: any compatible server. local: the embedded model.")
+    ] = "openai",
+    base_url: Annotated[
+        str | None, typer.Option(metavar="URL", help="Where it answers, such as https://host/v1.")
+    ] = None,
+    key_stdin: Annotated[bool, typer.Option("--key-stdin", help="Read its API key from stdin.")] = False,
+) -> None:
+    """Add an endpoint. Its key is sealed on arrival and leaves the platform only towards that endpoint."""
+    place: Place = ctx.obj
+    body: dict[str, Any] = {"name": name, "kind": kind, "base_url": base_url, "models": model}
+    if key_stdin:
+        body["key"] = _key_from_stdin()
+    with place.client() as client:
+        made = client.post("/endpoints", body)
+    if place.as_json:
+        show.as_json(made)
+    else:
+        show.done(f"endpoint {name} serves {', '.join(made['models'])}", f"insula entitle TENANT {model[0]}")
+
+
+def _key_from_stdin() -> str:
+    if sys.stdin.isatty():
+        return str(typer.prompt("API key", hide_input=True, err=True))
+    key = sys.stdin.read().strip()
+    if not key:
+        raise InvalidRequest("stdin holds no key", hint="for example: insula endpoint add … --key-stdin < key.txt")
+    return key
+
+
+def list_(ctx: typer.Context) -> None:
+    """List the endpoints. Keys are never shown."""
+    place: Place = ctx.obj
+    with place.client() as client:
+        endpoints = list(client.items("/endpoints"))
+    if place.as_json:
+        show.as_json({"items": endpoints})
+        return
+    rows = [(e["name"], e["kind"], e["base_url"], e["models"], e["has_key"]) for e in endpoints]
+    show.table(
+        ["endpoint", "kind", "base url", "models", "key"],
+        rows,
+        empty="no endpoints yet; next: insula endpoint add NAME --base-url URL --model ID",
+    )
+
+
+def remove(ctx: typer.Context, name: NameArg) -> None:
+    """Remove an endpoint and its key."""
+    place: Place = ctx.obj
+    with place.client() as client:
+        gone = client.delete(f"/endpoints/{name}")
+    show.as_json(gone) if place.as_json else show.done(f"endpoint {name} is removed")
+
+
+def entitle(
+    ctx: typer.Context,
+    tenant: TenantArg,
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="The model's id.")],
+    max_context: Annotated[
+        int | None, typer.Option(metavar="TOKENS", help="Largest input and output together.")
+    ] = None,
+    max_output: Annotated[int | None, typer.Option(metavar="TOKENS", help="Largest output of a call.")] = None,
+    revoke: Annotated[bool, typer.Option("--revoke", help="Take the right away again.")] = False,
+) -> None:
+    """Let a tenant use a model."""
+    place: Place = ctx.obj
+    path = f"/tenants/{tenant}/entitlements/{model}"
+    with place.client() as client:
+        if revoke:
+            told = client.delete(path)
+        else:
+            told = client.put(path, {"max_context": max_context, "max_output": max_output})
+    if place.as_json:
+        show.as_json(told)
+    else:
+        show.done(f"{tenant} may {'no longer ' if revoke else ''}use {model}")
