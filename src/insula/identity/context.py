@@ -12,13 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Generic, Never, TypeVar
+from typing import Any, Generic, Never, TypeAlias, TypeVar
 
 from insula.identity.audience import Audience
 from insula.kernel.errors import Denied, IsolationBreach
 from insula.kernel.ids import RunId, TenantId
 
 A = TypeVar("A", bound=Audience)
+Construct: TypeAlias = "Callable[[Facts], VerifiedContext[Any]]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +35,10 @@ class Facts:
     token_hash: str
 
 
-def _vault() -> tuple[Callable[[Any, Facts], None], Callable[[Any], Facts], Callable[[Any], None]]:
-    """Return (enter, read, forget) over one table that nothing else can reach."""
+def _table() -> tuple[Callable[[Any], Facts], Callable[[Any], None], Callable[[], Construct]]:
+    """Return (read, forget, claim) over one table that nothing else can reach."""
     table: dict[int, Facts] = {}
-
-    def enter(context: Any, facts: Facts) -> None:
-        table[id(context)] = facts
+    unclaimed = [True]
 
     def read(context: Any) -> Facts:
         facts = table.get(id(context))
@@ -50,10 +49,22 @@ def _vault() -> tuple[Callable[[Any, Facts], None], Callable[[Any], Facts], Call
     def forget(context: Any) -> None:
         table.pop(id(context), None)
 
-    return enter, read, forget
+    def construct(facts: Facts) -> VerifiedContext[Any]:
+        context: VerifiedContext[Any] = object.__new__(VerifiedContext)
+        table[id(context)] = facts
+        return context
+
+    def claim() -> Construct:
+        if not unclaimed:
+            raise IsolationBreach("the constructor of contexts was already handed to the verifier")
+        unclaimed.clear()
+        return construct
+
+    return read, forget, claim
 
 
-_enter, _read, _forget = _vault()
+_read, _forget, claim_constructor = _table()
+"""The constructor is handed out exactly once: to the verifier, when this room is first imported."""
 
 
 class VerifiedContext(Generic[A]):
@@ -138,26 +149,3 @@ def require(context: VerifiedContext[A], audience: type[A], now: float) -> Tenan
     if now >= facts.expires_at:
         raise Denied("this context has expired", hint="verify a fresh token", rule="expired")
     return facts.tenant
-
-
-def _once() -> Callable[[], Callable[[Facts], VerifiedContext[Any]]]:
-    enter = _enter
-    left = [True]
-
-    def construct(facts: Facts) -> VerifiedContext[Any]:
-        context: VerifiedContext[Any] = object.__new__(VerifiedContext)
-        enter(context, facts)
-        return context
-
-    def claim() -> Callable[[Facts], VerifiedContext[Any]]:
-        if not left:
-            raise IsolationBreach("the constructor of contexts was already handed to the verifier")
-        left.clear()
-        return construct
-
-    return claim
-
-
-claim_constructor = _once()
-"""Hands out the constructor exactly once: to the verifier, when the identity room is first imported."""
-del _enter, _forget, _once, _vault

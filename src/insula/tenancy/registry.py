@@ -1,7 +1,7 @@
 """The registry of tenants and agents: a contract, and the standing that identity asks on every call.
 
-This is the operator's administration, so its functions take bare tenant ids: it holds no data that a tenant owns.
-Whatever opens such data takes a verified context instead.
+This is the operator's administration, so its functions take bare tenant ids: it holds no data that a tenant
+owns. Whatever opens such data takes a verified context instead.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from insula.tenancy.tenant import Agent, Tenant, TenantState
 from insula.tenancy.tier import Tier
 
 RESERVED = frozenset({"platform"})
-"""Words that name something of the platform's own where a tenant id could stand (an audit stream, a level)."""
+"""Words that name something of the platform's own where a tenant id could stand (an audit stream)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Registry(Standings, Protocol):
     """
 
     def create(self, id: TenantId, tier: Tier, overrides: Overrides | None = None) -> Tenant:  # noqa: A002
-        """Raises ``AlreadyExists`` when the id is, or ever was, in use; ``InvalidRequest`` for a reserved id."""
+        """Raises ``AlreadyExists`` if the id is, or ever was, in use; ``InvalidRequest`` if reserved."""
         ...
 
     def get(self, id: TenantId) -> Tenant: ...  # noqa: A002

@@ -7,7 +7,6 @@ from typing import TypeVar
 
 from insula.kernel.errors import InvalidRequest
 
-
 W = TypeVar("W", bound=StrEnum)
 
 

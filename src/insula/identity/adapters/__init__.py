@@ -1,0 +1,1 @@
+"""Homes of keys, revocations and credentials."""

@@ -1,0 +1,1 @@
+"""Homes of wrapped keys and platform secrets."""
