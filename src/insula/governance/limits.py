@@ -69,13 +69,17 @@ class Limits:
 
     @classmethod
     def from_preset(cls, preset: Preset) -> Self:
-        """Return a tier's figures as limits."""
+        """Return a tier's figures as limits.
+
+        A burst of 0 means none: requests come one at a time, evenly spaced. Tokens cannot be spaced like
+        that, because one call uses many: there it means the default, one minute's worth.
+        """
         return cls(
             rpm=preset.rpm,
             tpm=preset.tpm,
             in_flight=preset.in_flight,
-            rpm_burst=preset.rpm_burst if preset.rpm is not None else None,
-            tpm_burst=preset.tpm_burst if preset.tpm is not None else None,
+            rpm_burst=None if preset.rpm is None else preset.rpm_burst or 1,
+            tpm_burst=None if preset.tpm is None else preset.tpm_burst or None,
         )
 
     def changed(self, given: Mapping[str, Any]) -> Self:

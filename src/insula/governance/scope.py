@@ -29,7 +29,10 @@ class Scope:
 
     @classmethod
     def of(cls, ctx: VerifiedContext[Gateway], agent: str | None = None) -> Self:
-        """Return the scope of a verified caller, narrowed to one of its agents if given."""
+        """Return the scope of a verified caller, narrowed to one of its agents if given.
+
+        Raises ``IsolationBreach`` if no verifier made ``ctx``.
+        """
         return cls(ctx.tenant, agent)
 
     def levels(self) -> tuple[tuple[str, str], ...]:

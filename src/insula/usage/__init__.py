@@ -1,0 +1,23 @@
+"""Usage: one event per call, durable before the call ends, counted exactly once, priced in integers."""
+
+from insula.usage.event import SCHEMA, UNPRICED, UsageEvent
+from insula.usage.outbox import Outbox
+from insula.usage.prices import PriceBook
+from insula.usage.recorder import Books, Recorder
+from insula.usage.report import UsageReport, UsageReports
+from insula.usage.row import UsageRow
+from insula.usage.tokens import Tokens
+
+__all__ = [
+    "SCHEMA",
+    "UNPRICED",
+    "Books",
+    "Outbox",
+    "PriceBook",
+    "Recorder",
+    "Tokens",
+    "UsageEvent",
+    "UsageReport",
+    "UsageReports",
+    "UsageRow",
+]

@@ -1,0 +1,130 @@
+"""What a call costs, in whole nano-dollars.
+
+Prices come from the ``genai-prices`` package, which carries them inside: nothing is fetched. It is imported
+when the first price is asked for (a fifth of a second, some 30 MB), so call ``warm`` from a thread first. The
+rates of a model are looked up once per quarter of an hour, because some depend on the time of day.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from insula.kernel.clock import Clock
+from insula.usage.event import MOST_NANOUSD, UNPRICED
+from insula.usage.tokens import Tokens
+
+LOCAL = "local"
+_SLOT_S = 900
+_MOST_MODELS = 4_096
+_PICO_PER_NANO = 1_000
+_PICO_PER_MTOK = 1_000_000  # a dollar per million tokens is a million pico-dollars per token
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """Pico-dollars per token, for calls that read more tokens than ``above``."""
+
+    above: int
+    input: int
+    cache_read: int
+    cache_write: int
+    output: int
+
+    def nanousd(self, tokens: Tokens) -> int:
+        """Return the cost, rounded half up once."""
+        fresh = tokens.input - tokens.cache_read - tokens.cache_write
+        pico = fresh * self.input + tokens.cache_read * self.cache_read
+        pico += tokens.cache_write * self.cache_write + tokens.output * self.output
+        return (pico + _PICO_PER_NANO // 2) // _PICO_PER_NANO
+
+
+class PriceBook:
+    """Costs by provider and model. ``provider`` ``"local"`` costs nothing."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._version = ""
+        self._cached: dict[tuple[str, str], tuple[int, tuple[Rates, ...]]] = {}
+
+    def warm(self) -> None:
+        """Load the prices. Blocking."""
+        import importlib.metadata
+
+        from genai_prices.data_snapshot import get_snapshot
+
+        get_snapshot()
+        self._version = f"genai-prices/{importlib.metadata.version('genai-prices')}"
+
+    def cost_nanousd(self, provider: str, model: str, tokens: Tokens) -> tuple[int, str]:
+        """Return the cost of a call that ends now, and the version of the price list.
+
+        A model that the list does not have costs 0 with the version ``unpriced``.
+        """
+        if provider == LOCAL:
+            return 0, LOCAL
+        tiers = self._tiers(provider, model)
+        if not tiers:
+            return 0, UNPRICED
+        rates = tiers[bisect_left(tiers, tokens.input, key=lambda tier: tier.above) - 1]
+        return min(rates.nanousd(tokens), MOST_NANOUSD), self._version
+
+    def _tiers(self, provider: str, model: str) -> tuple[Rates, ...]:
+        moment = self._clock.now()
+        slot = int(moment) // _SLOT_S
+        cached = self._cached.get((provider, model))
+        if cached is not None and cached[0] == slot:
+            return cached[1]
+        if not self._version:
+            self.warm()
+        tiers = _look_up(provider, model, datetime.fromtimestamp(moment, UTC))
+        if len(self._cached) >= _MOST_MODELS:
+            self._cached.clear()
+        self._cached[provider, model] = (slot, tiers)
+        return tiers
+
+
+def _look_up(provider: str, model: str, moment: datetime) -> tuple[Rates, ...]:
+    """Return the rates by size of the input, smallest first; empty if nobody knows the price."""
+    from genai_prices.data_snapshot import get_snapshot
+
+    try:
+        _, info = get_snapshot().find_provider_model(model, None, provider, None)
+    except LookupError:
+        return ()
+    price = info.get_prices(moment)
+    starts = {tier.start for name in _PRICES for tier in getattr(getattr(price, name), "tiers", ())}
+    return tuple(_rates(price, above) for above in (-1, *sorted(starts)))
+
+
+_PRICES = ("input_mtok", "cache_read_mtok", "cache_write_mtok", "output_mtok")
+
+
+def _rates(price: Any, above: int) -> Rates:
+    """Return one tier's rates. What has no price of its own costs what it is a part of."""
+    read = _rate(price.input_mtok, above)
+    return Rates(
+        above=above,
+        input=read or 0,
+        cache_read=_first(_rate(price.cache_read_mtok, above), read),
+        cache_write=_first(_rate(price.cache_write_mtok, above), read),
+        output=_rate(price.output_mtok, above) or 0,
+    )
+
+
+def _first(own: int | None, whole: int | None) -> int:
+    return own if own is not None else whole or 0
+
+
+def _rate(price: Any, above: int) -> int | None:
+    """Return pico-dollars per token for inputs just over ``above``."""
+    if price is None:
+        return None
+    rate = getattr(price, "base", price)
+    for tier in getattr(price, "tiers", ()):
+        if above >= tier.start:
+            rate = tier.price
+    nearest: int = round(rate * _PICO_PER_MTOK)
+    return nearest

@@ -1,0 +1,81 @@
+"""Totals of many calls: what a report shows in one line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Self
+
+from insula.kernel.money import usd
+from insula.usage.event import UNPRICED, UsageEvent
+
+SUMS = (
+    "calls",
+    "input_tokens",
+    "cache_read_tokens",
+    "cache_write_tokens",
+    "output_tokens",
+    "reasoning_tokens",
+    "quota_tokens",
+    "cost_nanousd",
+    "estimated_calls",
+    "unpriced_calls",
+)
+"""The figures that add up."""
+
+
+@dataclass(frozen=True, slots=True)
+class UsageRow:
+    """Sums over calls; ``day``, ``model``, ``agent`` are ``None`` where the row spans them all.
+
+    ``estimated_calls`` are those whose tokens the provider did not state in full, ``unpriced_calls`` those
+    whose model has no known price: they count as cost 0, and the row says how many.
+    """
+
+    day: str | None = None
+    model: str | None = None
+    agent: str | None = None
+    calls: int = 0
+    input_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    output_tokens: int = 0
+    reasoning_tokens: int = 0
+    quota_tokens: int = 0
+    cost_nanousd: int = 0
+    estimated_calls: int = 0
+    unpriced_calls: int = 0
+
+    @classmethod
+    def of(cls, event: UsageEvent) -> Self:
+        """Return one event as sums."""
+        return cls(
+            calls=1,
+            input_tokens=event.input_tokens,
+            cache_read_tokens=event.cache_read_tokens,
+            cache_write_tokens=event.cache_write_tokens,
+            output_tokens=event.output_tokens,
+            reasoning_tokens=event.reasoning_tokens,
+            quota_tokens=event.quota_tokens,
+            cost_nanousd=event.cost_nanousd,
+            estimated_calls=int(event.usage_source != "provider"),
+            unpriced_calls=int(event.price_version == UNPRICED),
+        )
+
+    def __add__(self, other: UsageRow) -> UsageRow:
+        added: dict[str, Any] = {name: getattr(self, name) + getattr(other, name) for name in SUMS}
+        return UsageRow(**added)
+
+    def sums(self) -> dict[str, int]:
+        """Return the figures that add up, by name."""
+        return {name: getattr(self, name) for name in SUMS}
+
+    def as_dict(self) -> dict[str, str | int | None]:
+        """Return the row for the wire; ``cost_usd`` is the exact decimal of ``cost_nanousd``."""
+        words = {"day": self.day, "model": self.model, "agent": self.agent}
+        return {**words, **self.sums(), "cost_usd": usd(self.cost_nanousd)}
+
+
+def day_of(moment: float) -> str:
+    """Return the UTC day, ``2026-11-23``, of seconds since the epoch."""
+    return datetime.fromtimestamp(moment, UTC).date().isoformat()

@@ -1,0 +1,85 @@
+"""Token counts of one call, brought to one convention whatever the provider's.
+
+``input`` is everything that was read, cached or not; ``cache_read`` and ``cache_write`` are parts of it.
+``output`` is everything that was produced; ``reasoning`` is a part of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+from insula.kernel.errors import InvalidRequest
+
+MOST_TOKENS = 10**12
+"""No single call uses more; a larger figure is an error of whoever sent it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """Whole numbers with ``cache_read + cache_write <= input`` and ``reasoning <= output``.
+
+    Raises ``InvalidRequest`` naming the field otherwise.
+    """
+
+    input: int = 0
+    cache_read: int = 0
+    cache_write: int = 0
+    output: int = 0
+    reasoning: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("input", "cache_read", "cache_write", "output", "reasoning"):
+            count(name, getattr(self, name))
+        if self.cache_read + self.cache_write > self.input:
+            raise InvalidRequest("more tokens were cached than read", hint="count them in", field="input")
+        if self.reasoning > self.output:
+            raise InvalidRequest(
+                "more tokens of reasoning than of output", hint="count them in", field="output"
+            )
+
+    @property
+    def total(self) -> int:
+        """Input and output together: what quotas count."""
+        return self.input + self.output
+
+    @classmethod
+    def from_openai(cls, usage: Mapping[str, Any]) -> Self:
+        """Read the ``usage`` object of an OpenAI-compatible response.
+
+        Cached tokens are inside ``prompt_tokens``. Reasoning is inside ``completion_tokens``, except with
+        servers whose ``total_tokens`` shows that they count it beside. Parts that exceed their whole are
+        cut to it. Raises ``InvalidRequest`` when a main figure is missing or no whole number: then the call
+        has to be estimated. An explicit 0 is 0.
+        """
+        read = _figure(usage, "prompt_tokens")
+        produced = _figure(usage, "completion_tokens", missing=0)
+        cached = _part(usage, "prompt_tokens_details", "cached_tokens")
+        reasoning = _part(usage, "completion_tokens_details", "reasoning_tokens")
+        if reasoning and usage.get("total_tokens") == read + produced + reasoning:
+            produced += reasoning
+        return cls(
+            input=read, cache_read=min(cached, read), output=produced, reasoning=min(reasoning, produced)
+        )
+
+
+def count(name: str, value: object) -> int:
+    """Return ``value`` if it is a sane token count; raises ``InvalidRequest`` naming the field."""
+    if type(value) is not int or not 0 <= value <= MOST_TOKENS:
+        raise InvalidRequest(
+            f"{name} is {str(value)[:40]!r}", hint=f"give a whole number from 0 to {MOST_TOKENS}", field=name
+        )
+    return value
+
+
+def _figure(usage: Mapping[str, Any], name: str, missing: int | None = None) -> int:
+    value = usage.get(name)
+    return missing if value is None and missing is not None else count(name, value)
+
+
+def _part(usage: Mapping[str, Any], group: str, name: str) -> int:
+    """Return an optional sub-count; anything that is not one counts as 0."""
+    details = usage.get(group)
+    value = details.get(name) if isinstance(details, Mapping) else None
+    return value if type(value) is int and 0 <= value <= MOST_TOKENS else 0
