@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from operator import attrgetter
 from typing import Any, Final
 
 from insula.kernel.errors import InvalidRequest
-from insula.usage.tokens import Tokens, count
+from insula.usage.tokens import Tokens, check_counts, check_parts
 
 SCHEMA: Final = 1
 UNPRICED: Final = "unpriced"
@@ -21,7 +21,15 @@ _LONGEST: Final = 400
 KINDS: Final = frozenset({"llm"})
 SOURCES: Final = frozenset({"provider", "estimated", "partial"})
 ENDS: Final = frozenset({"ok", "client_abort", "upstream_error"})
-_COUNTS = ("attempt", "quota_tokens")
+_COUNTS = (
+    "input_tokens",
+    "cache_read_tokens",
+    "cache_write_tokens",
+    "output_tokens",
+    "reasoning_tokens",
+    "quota_tokens",
+    "attempt",
+)
 _REQUIRED = ("event_id", "tenant_id", "request_id", "provider", "model_id")
 _TEXTS = (*_REQUIRED, "subject", "endpoint", "request_model", "price_version", "trace_id")
 _OPTIONAL = ("agent_id", "run_id")
@@ -67,15 +75,9 @@ class UsageEvent:
     trace_id: str = ""
 
     def __post_init__(self) -> None:
-        Tokens(
-            self.input_tokens,
-            self.cache_read_tokens,
-            self.cache_write_tokens,
-            self.output_tokens,
-            self.reasoning_tokens,
-        )
-        for name in _COUNTS:
-            count(name, getattr(self, name))
+        counts = _counts(self)
+        check_counts(_COUNTS, counts)
+        check_parts(*counts[:5])
         _check_texts(self)
         _check_words(self)
         _check_times(self)
@@ -85,17 +87,11 @@ class UsageEvent:
     @property
     def tokens(self) -> Tokens:
         """The token counts alone."""
-        return Tokens(
-            self.input_tokens,
-            self.cache_read_tokens,
-            self.cache_write_tokens,
-            self.output_tokens,
-            self.reasoning_tokens,
-        )
+        return Tokens(*_counts(self)[:5])
 
     def as_dict(self) -> dict[str, Any]:
         """Return every field by name, with the schema version."""
-        return {"schema": SCHEMA, **asdict(self)}
+        return {"schema": SCHEMA, **dict(zip(_NAMES, _values(self), strict=True))}
 
     def pack(self) -> bytes:
         """Return the journal form: a JSON array, the schema version first, fields in order."""
@@ -120,6 +116,7 @@ class UsageEvent:
 _NAMES = tuple(field.name for field in fields(UsageEvent))
 _values = attrgetter(*_NAMES)
 _encode = json.JSONEncoder(separators=(",", ":")).encode
+_counts = attrgetter(*_COUNTS)
 _texts = attrgetter(*_TEXTS)
 _required = attrgetter(*_REQUIRED)
 _optional = attrgetter(*_OPTIONAL)
@@ -143,11 +140,12 @@ def _blame(event: UsageEvent, names: tuple[str, ...], value: object, fix: str) -
 
 
 def _check_words(event: UsageEvent) -> None:
-    for name, words in (("kind", KINDS), ("usage_source", SOURCES), ("stream_end", ENDS)):
-        word = getattr(event, name)
-        if word not in words:
-            hint = f"one of {', '.join(sorted(words))}"
-            raise InvalidRequest(f"{name} is {str(word)[:40]!r}", hint=hint, field=name)
+    if event.kind not in KINDS:
+        _blame_word("kind", event.kind, KINDS)
+    if event.usage_source not in SOURCES:
+        _blame_word("usage_source", event.usage_source, SOURCES)
+    if event.stream_end not in ENDS:
+        _blame_word("stream_end", event.stream_end, ENDS)
     if event.stream_end != "ok" and event.usage_source == "provider":
         raise InvalidRequest(
             f"a call that ended in {event.stream_end} claims the provider's final figures",
@@ -156,9 +154,14 @@ def _check_words(event: UsageEvent) -> None:
         )
 
 
+def _blame_word(name: str, word: object, words: frozenset[str]) -> None:
+    raise InvalidRequest(
+        f"{name} is {str(word)[:40]!r}", hint=f"one of {', '.join(sorted(words))}", field=name
+    )
+
+
 def _check_times(event: UsageEvent) -> None:
-    for name in ("timestamp", "started_at"):
-        moment = getattr(event, name)
+    for name, moment in (("timestamp", event.timestamp), ("started_at", event.started_at)):
         if type(moment) not in (float, int) or not 0 <= moment < _END_OF_TIME:
             hint = "give seconds since the epoch"
             raise InvalidRequest(f"{name} is {str(moment)[:40]!r}", hint=hint, field=name)

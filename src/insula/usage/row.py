@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Self
+from operator import attrgetter
+from typing import Any
 
 from insula.kernel.money import usd
 from insula.usage.event import UNPRICED, UsageEvent
@@ -46,22 +47,6 @@ class UsageRow:
     estimated_calls: int = 0
     unpriced_calls: int = 0
 
-    @classmethod
-    def of(cls, event: UsageEvent) -> Self:
-        """Return one event as sums."""
-        return cls(
-            calls=1,
-            input_tokens=event.input_tokens,
-            cache_read_tokens=event.cache_read_tokens,
-            cache_write_tokens=event.cache_write_tokens,
-            output_tokens=event.output_tokens,
-            reasoning_tokens=event.reasoning_tokens,
-            quota_tokens=event.quota_tokens,
-            cost_nanousd=event.cost_nanousd,
-            estimated_calls=int(event.usage_source != "provider"),
-            unpriced_calls=int(event.price_version == UNPRICED),
-        )
-
     def __add__(self, other: UsageRow) -> UsageRow:
         added: dict[str, Any] = {name: getattr(self, name) + getattr(other, name) for name in SUMS}
         return UsageRow(**added)
@@ -74,6 +59,15 @@ class UsageRow:
         """Return the row for the wire; ``cost_usd`` is the exact decimal of ``cost_nanousd``."""
         words = {"day": self.day, "model": self.model, "agent": self.agent}
         return {**words, **self.sums(), "cost_usd": usd(self.cost_nanousd)}
+
+
+def figures_of(event: UsageEvent) -> tuple[int, ...]:
+    """Return what one event adds to a row, in the order of ``SUMS``."""
+    estimated = event.usage_source != "provider"
+    return (1, *_summed(event), int(estimated), int(event.price_version == UNPRICED))
+
+
+_summed = attrgetter(*SUMS[1:-2])
 
 
 def day_of(moment: float) -> str:

@@ -6,8 +6,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, Self
 
 from insula.kernel.errors import InvalidRequest
@@ -30,14 +31,8 @@ class Tokens:
     reasoning: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("input", "cache_read", "cache_write", "output", "reasoning"):
-            count(name, getattr(self, name))
-        if self.cache_read + self.cache_write > self.input:
-            raise InvalidRequest("more tokens were cached than read", hint="count them in", field="input")
-        if self.reasoning > self.output:
-            raise InvalidRequest(
-                "more tokens of reasoning than of output", hint="count them in", field="output"
-            )
+        check_counts(FIGURES, _figures(self))
+        check_parts(self.input, self.cache_read, self.cache_write, self.output, self.reasoning)
 
     @property
     def total(self) -> int:
@@ -64,18 +59,32 @@ class Tokens:
         )
 
 
-def count(name: str, value: object) -> int:
-    """Return ``value`` if it is a sane token count; raises ``InvalidRequest`` naming the field."""
-    if type(value) is not int or not 0 <= value <= MOST_TOKENS:
-        raise InvalidRequest(
-            f"{name} is {str(value)[:40]!r}", hint=f"give a whole number from 0 to {MOST_TOKENS}", field=name
-        )
-    return value
+FIGURES = ("input", "cache_read", "cache_write", "output", "reasoning")
+_figures = attrgetter(*FIGURES)
+
+
+def check_counts(names: Sequence[str], values: Sequence[object]) -> None:
+    """Raise ``InvalidRequest``, naming the field, unless all ``values`` are sane token counts."""
+    for at, value in enumerate(values):
+        if type(value) is not int or not 0 <= value <= MOST_TOKENS:
+            hint = f"give a whole number from 0 to {MOST_TOKENS}"
+            raise InvalidRequest(f"{names[at]} is {str(value)[:40]!r}", hint=hint, field=names[at])
+
+
+def check_parts(read: int, cache_read: int, cache_write: int, produced: int, reasoning: int) -> None:
+    """Raise ``InvalidRequest`` if parts exceed their whole: they were counted beside it, not in it."""
+    if cache_read + cache_write > read:
+        raise InvalidRequest("more tokens were cached than read", hint="count them in", field="input")
+    if reasoning > produced:
+        raise InvalidRequest("more tokens of reasoning than of output", hint="count them in", field="output")
 
 
 def _figure(usage: Mapping[str, Any], name: str, missing: int | None = None) -> int:
     value = usage.get(name)
-    return missing if value is None and missing is not None else count(name, value)
+    value = missing if value is None and missing is not None else value
+    check_counts((name,), (value,))
+    assert isinstance(value, int)
+    return value
 
 
 def _part(usage: Mapping[str, Any], group: str, name: str) -> int:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
+from operator import add
 from typing import Any, Protocol
 
 from sqlalchemy import BigInteger, Column, Connection, Float, Index, MetaData, String, Table, func, select
 from sqlalchemy.dialects.sqlite import insert
 
 from insula.usage.event import UNPRICED, UsageEvent
-from insula.usage.row import SUMS, UsageRow, day_of
+from insula.usage.row import SUMS, UsageRow, day_of, figures_of
 
 METADATA = MetaData()
 
@@ -54,6 +55,9 @@ _ADD_DAY = _ADD_DAY.on_conflict_do_update(
     index_elements=list(DAILY.primary_key),
     set_={name: DAILY.c[name] + _ADD_DAY.excluded[name] for name in SUMS},
 )
+
+
+_NOTHING = (0,) * len(SUMS)
 
 
 class Database(Protocol):
@@ -120,12 +124,18 @@ def _event_row(event: UsageEvent) -> dict[str, Any]:
 
 def _daily(events: Iterable[UsageEvent]) -> list[dict[str, Any]]:
     """Add up events by tenant, day, model and agent, so that each total is written once per batch."""
-    totals: dict[tuple[str, str, str, str], UsageRow] = {}
+    totals: dict[tuple[str, str, str, str], tuple[int, ...]] = {}
     for event in events:
         key = (event.tenant_id, day_of(event.timestamp), event.model_id, event.agent_id or "")
-        totals[key] = totals.get(key, UsageRow()) + UsageRow.of(event)
+        totals[key] = tuple(map(add, totals.get(key, _NOTHING), figures_of(event)))
     return [
-        {"tenant_id": tenant, "day": day, "model_id": model, "agent_id": agent, **total.sums()}
+        {
+            "tenant_id": tenant,
+            "day": day,
+            "model_id": model,
+            "agent_id": agent,
+            **dict(zip(SUMS, total, strict=True)),
+        }
         for (tenant, day, model, agent), total in totals.items()
     ]
 
