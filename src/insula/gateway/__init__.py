@@ -1,0 +1,26 @@
+"""The data plane: doors and the public listener, and the one governed way of a model call behind them."""
+
+from insula.gateway.caller import DoorCaller, Identity, KeyCaller
+from insula.gateway.door import Door, Doors
+from insula.gateway.gateway import DataPlane, PublicListener
+from insula.gateway.metrics import Metrics
+from insula.gateway.pipeline import Parts, Pipeline
+from insula.gateway.refusals import RefusalLog, Refused
+from insula.gateway.wire import PUBLIC_LIMITS, WireLimits
+
+__all__ = [
+    "PUBLIC_LIMITS",
+    "DataPlane",
+    "Door",
+    "DoorCaller",
+    "Doors",
+    "Identity",
+    "KeyCaller",
+    "Metrics",
+    "Parts",
+    "Pipeline",
+    "PublicListener",
+    "RefusalLog",
+    "Refused",
+    "WireLimits",
+]

@@ -1,0 +1,154 @@
+"""Who is calling: decided by the door that was used, or by a virtual key. Verified anew on every request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from insula.governance import Scope
+from insula.identity import (
+    Authority,
+    Credentials,
+    Gateway,
+    Principal,
+    RenewingToken,
+    VerifiedContext,
+    Verifier,
+)
+from insula.kernel.clock import Clock
+from insula.kernel.errors import Denied, Unauthenticated
+
+_KEYS_KEPT = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A verified caller, with what its requests need again and again."""
+
+    context: VerifiedContext[Gateway]
+    tenant: str
+    scope: Scope
+    run: str | None
+    subject: str
+    models: frozenset[str] | None  # the agent's own list; ``None``: no agent, no list
+
+    @property
+    def agent(self) -> str | None:
+        return self.scope.agent
+
+
+class Caller(Protocol):
+    """Tells who sent a request."""
+
+    def identify(self, headers: dict[bytes, bytes]) -> Identity:
+        """Return the caller. Raises ``Unauthenticated`` or ``Denied``."""
+        ...
+
+
+def _identity(
+    context: VerifiedContext[Gateway], agent: str | None, models: frozenset[str] | None
+) -> Identity:
+    scope = Scope.of(context, agent)
+    return Identity(context, context.tenant, scope, context.run, context.subject, models)
+
+
+class DoorCaller:
+    """The caller behind a door. What its requests carry as credentials is not even looked at."""
+
+    def __init__(
+        self, verifier: Verifier[Gateway], credential: Callable[[], str], agent: str, models: frozenset[str]
+    ) -> None:
+        self._verifier = verifier
+        self._credential = credential
+        self._agent = agent
+        self._models = models
+        self._known: Identity | None = None
+
+    def identify(self, headers: dict[bytes, bytes]) -> Identity:
+        context = self._verifier.verify(self._credential())
+        known = self._known
+        if known is None or known.context is not context:
+            known = self._known = _identity(context, self._agent, self._models)
+        return known
+
+
+@dataclass(slots=True)
+class _KnownKey:
+    principal: Principal
+    token: RenewingToken
+    identity: Identity | None = field(default=None)
+
+
+class KeyCaller:
+    """Callers that hold a virtual key.
+
+    ``models_of(tenant, agent)`` is the model list of the agent that a key is bound to.
+    """
+
+    def __init__(
+        self,
+        verifier: Verifier[Gateway],
+        authority: Authority,
+        credentials: Credentials,
+        clock: Clock,
+        models_of: Callable[[str, str], frozenset[str]],
+    ) -> None:
+        self._verifier = verifier
+        self._authority = authority
+        self._resolve = credentials.resolve
+        self._clock = clock
+        self._models_of = models_of
+        self._known: dict[str, _KnownKey] = {}
+
+    def identify(self, headers: dict[bytes, bytes]) -> Identity:
+        principal = self._resolve(presented(headers))
+        known = self._known.get(principal.id)
+        if known is None or known.principal is not principal:
+            known = self._remember(principal)
+        context = self._verify(known)
+        identity = known.identity
+        if identity is None or identity.context is not context:
+            identity = known.identity = _identity(context, principal.agent, self._list(principal))
+        return identity
+
+    def _verify(self, known: _KnownKey) -> VerifiedContext[Gateway]:
+        try:
+            return self._verifier.verify(known.token())
+        except Unauthenticated:  # a token from before the tenant was resumed: the key itself was just checked
+            known.token.renew()
+            return self._verifier.verify(known.token())
+
+    def _remember(self, principal: Principal) -> _KnownKey:
+        if principal.kind != "key" or principal.tenant is None:
+            raise Denied(
+                "this credential does not call models",
+                hint="create a virtual key: insula key create TENANT",
+                rule="scope:models:use",
+            )
+        principal.require("models:use")
+        token = RenewingToken(self._authority, self._clock, principal.tenant, principal.path, Gateway)
+        while len(self._known) >= _KEYS_KEPT:
+            del self._known[next(iter(self._known))]
+        known = self._known[principal.id] = _KnownKey(principal, token)
+        return known
+
+    def _list(self, principal: Principal) -> frozenset[str] | None:
+        if principal.agent is None or principal.tenant is None:
+            return None
+        return self._models_of(principal.tenant, principal.agent)
+
+
+def presented(headers: dict[bytes, bytes]) -> str:
+    """Return the key that a request carries. Raises ``Unauthenticated`` if there is none."""
+    bearer = headers.get(b"authorization")
+    if bearer is not None:
+        scheme, _, secret = bearer.partition(b" ")
+        if scheme.lower() == b"bearer" and secret:
+            return secret.strip().decode("latin-1")
+    key = headers.get(b"x-api-key")
+    if key:
+        return key.decode("latin-1")
+    raise Unauthenticated(
+        "no API key was sent", hint="send Authorization: Bearer ins_vk_… (insula key create TENANT)"
+    )

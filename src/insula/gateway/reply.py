@@ -1,0 +1,38 @@
+"""Responses as bytes. A head is built once and leaves in the same write as the first bytes of its body."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+_LINES = {
+    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode("ascii") for status in HTTPStatus
+}
+CLOSE = b"connection: close\r\n"
+JSON = b"content-type: application/json\r\n"
+END_OF_CHUNKS = b"0\r\n\r\n"
+_SSE = (
+    b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\nx-accel-buffering: no\r\n"
+)
+_CHUNKED = b"transfer-encoding: chunked\r\n"
+
+
+def whole(status: int, headers: bytes, body: bytes, *, close: bool) -> bytes:
+    """Return a complete response; ``headers`` are finished lines."""
+    return b"%b%b%bcontent-length: %d\r\n\r\n%b" % (
+        _line(status), headers, CLOSE if close else b"", len(body), body,
+    )  # fmt: skip
+
+
+def stream_head(headers: bytes, *, chunked: bool, close: bool) -> bytes:
+    """Return the head of an event stream."""
+    framing = _CHUNKED if chunked else b""
+    return b"%b%b%b%b%b\r\n" % (_LINES[200], _SSE, headers, framing, CLOSE if close else b"")
+
+
+def chunk(data: bytes) -> bytes:
+    """Return ``data`` (not empty) as one chunk."""
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def _line(status: int) -> bytes:
+    return _LINES.get(status) or f"HTTP/1.1 {status} \r\n".encode("ascii")
