@@ -17,7 +17,7 @@ from insula.bundles.names import refusal
 from insula.kernel.errors import InvalidRequest, TooLarge
 
 LEFT_OUT = (
-    ".git", ".hg", ".venv", "venv", ".env", "__pycache__", "*.pyc", ".mypy_cache", ".pytest_cache",
+    ".git", ".hg", ".venv", ".env", "__pycache__", "*.pyc", ".mypy_cache", ".pytest_cache",
     ".ruff_cache", ".DS_Store",
 )  # fmt: skip
 """Names that never travel: history, environments, caches, and ``.env`` files, which tend to hold secrets."""
