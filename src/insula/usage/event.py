@@ -8,7 +8,7 @@ from operator import attrgetter
 from typing import Any, Final
 
 from insula.kernel.errors import InvalidRequest
-from insula.usage.tokens import Tokens, check_counts, check_parts
+from insula.usage.tokens import Tokens, check_counts, check_parts, shown
 
 SCHEMA: Final = 1
 UNPRICED: Final = "unpriced"
@@ -136,7 +136,7 @@ def _check_texts(event: UsageEvent) -> None:
 
 def _blame(event: UsageEvent, names: tuple[str, ...], value: object, fix: str) -> None:
     name = next(name for name in names if getattr(event, name) is value)
-    raise InvalidRequest(f"{name} is {str(value)[:40]!r}", hint=fix, field=name)
+    raise InvalidRequest(f"{name} is {shown(value)}", hint=fix, field=name)
 
 
 def _check_words(event: UsageEvent) -> None:
@@ -155,13 +155,11 @@ def _check_words(event: UsageEvent) -> None:
 
 
 def _blame_word(name: str, word: object, words: frozenset[str]) -> None:
-    raise InvalidRequest(
-        f"{name} is {str(word)[:40]!r}", hint=f"one of {', '.join(sorted(words))}", field=name
-    )
+    raise InvalidRequest(f"{name} is {shown(word)}", hint=f"one of {', '.join(sorted(words))}", field=name)
 
 
 def _check_times(event: UsageEvent) -> None:
     for name, moment in (("timestamp", event.timestamp), ("started_at", event.started_at)):
         if type(moment) not in (float, int) or not 0 <= moment < _END_OF_TIME:
             hint = "give seconds since the epoch"
-            raise InvalidRequest(f"{name} is {str(moment)[:40]!r}", hint=hint, field=name)
+            raise InvalidRequest(f"{name} is {shown(moment)}", hint=hint, field=name)

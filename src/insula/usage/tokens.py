@@ -68,7 +68,14 @@ def check_counts(names: Sequence[str], values: Sequence[object]) -> None:
     for at, value in enumerate(values):
         if type(value) is not int or not 0 <= value <= MOST_TOKENS:
             hint = f"give a whole number from 0 to {MOST_TOKENS}"
-            raise InvalidRequest(f"{names[at]} is {str(value)[:40]!r}", hint=hint, field=names[at])
+            raise InvalidRequest(f"{names[at]} is {shown(value)}", hint=hint, field=names[at])
+
+
+def shown(value: object) -> str:
+    """Return ``value`` short enough for a message, whatever it is."""
+    if isinstance(value, int) and value.bit_length() > 100:
+        return f"a number of {value.bit_length()} bits"
+    return repr(value if isinstance(value, int | float | None) else str(value)[:40])
 
 
 def check_parts(read: int, cache_read: int, cache_write: int, produced: int, reasoning: int) -> None:
