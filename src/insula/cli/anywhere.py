@@ -22,7 +22,7 @@ def to_front(words: Sequence[str]) -> list[str]:
         if word == "--":
             rest.extend(words[at:])
             break
-        if word in FLAGS or word.partition("=")[0] in VALUED and "=" in word:
+        if word in FLAGS or (word.partition("=")[0] in VALUED and "=" in word):
             front.append(word)
         elif word in VALUED and at + 1 < len(words):
             front += [word, words[at + 1]]

@@ -71,9 +71,7 @@ class Client:
 
     def upload(self, path: str, content: bytes, media_type: str) -> Any:
         """Post bytes, and give the platform up to ten minutes to take them in."""
-        return self._call(
-            "POST", path, content=content, headers={"content-type": media_type}, timeout=600.0
-        )
+        return self._call("POST", path, content=content, headers={"content-type": media_type}, timeout=600.0)
 
     def slow_post(self, path: str, body: Any) -> Any:
         """Post something that takes minutes, such as the build of a runtime."""
@@ -122,7 +120,9 @@ class Client:
                 f"the platform at {self._url} did not answer in time", hint="look at its log, or try again"
             ) from None
         except httpx2.InvalidURL as error:
-            raise PlatformNotRunning(f"{self._url} is not a URL: {error}", hint="give http://HOST:PORT") from None
+            raise PlatformNotRunning(
+                f"{self._url} is not a URL: {error}", hint="give http://HOST:PORT"
+            ) from None
         except httpx2.TransportError as error:
             hint = "check --url, and that the platform is up" if self._remote else START
             raise PlatformNotRunning(

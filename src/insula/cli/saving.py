@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
+from insula.cli.paths import path
 from insula.kernel.errors import InvalidRequest
 
 if TYPE_CHECKING:
@@ -18,17 +18,17 @@ def save_artifacts(client: Client, run: str, found: Sequence[dict[str, Any]], in
     written = []
     into.mkdir(parents=True, exist_ok=True)
     for artifact in found:
-        path = place_within(into, artifact["name"])
-        path.parent.mkdir(parents=True, exist_ok=True)
-        content = client.download(f"/runs/{run}/artifacts/{quote(artifact['name'])}")
+        target = place_within(into, artifact["name"])
+        target.parent.mkdir(parents=True, exist_ok=True)
+        content = client.download(path("runs", run, "artifacts", artifact["name"]))
         try:
-            with path.open("xb") as file:
+            with target.open("xb") as file:
                 file.write(content)
         except FileExistsError:
             raise InvalidRequest(
-                f"{path} is already there", hint="save into an empty directory", field="save"
+                f"{target} is already there", hint="save into an empty directory", field="save"
             ) from None
-        written.append(str(path))
+        written.append(str(target))
     return written
 
 

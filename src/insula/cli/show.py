@@ -125,6 +125,14 @@ def _numeric(cell: str) -> bool:
     return cell == "-" or cell.replace(",", "").replace(".", "", 1).lstrip("$").isdigit()
 
 
+def mark(status: str, text: str) -> None:
+    """Print the outcome of one check."""
+    colours = {"passed": "32", "missing": "33", "later": "2"}
+    word = status.upper().ljust(8)
+    bold = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    line(f"\x1b[{colours[status]}m{word}\x1b[0m  {text}" if bold else f"{word}  {text}")
+
+
 def facts(pairs: Mapping[str, Any]) -> None:
     """Print names and values, aligned."""
     width = max(map(len, pairs))

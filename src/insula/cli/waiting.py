@@ -11,6 +11,7 @@ from typing import Any
 from insula.cli import show
 from insula.cli.client import Client, Event
 from insula.cli.harmless import harmless
+from insula.cli.paths import path
 from insula.cli.status import StatusLine
 from insula.kernel.errors import PlatformNotRunning
 
@@ -24,7 +25,7 @@ def wait_for(client: Client, run: dict[str, Any]) -> dict[str, Any]:
     if run["state"] not in ENDED:
         for _ in events_to_the_end(client, run["run"]):
             pass
-        run = client.get(f"/runs/{run['run']}")
+        run = client.get(path("runs", run["run"]))
     return run
 
 
@@ -40,14 +41,13 @@ def follow_run(client: Client, run: dict[str, Any]) -> dict[str, Any]:
             backend = event.data.get("backend", backend)
             if event.kind == "state":
                 status.show(_status(run, event.data["state"], backend))
-    found: dict[str, Any] = client.get(f"/runs/{run['run']}")
+    found: dict[str, Any] = client.get(path("runs", run["run"]))
     return found
 
 
 def print_logs(client: Client, run: dict[str, Any], *, as_json: bool, follow: bool) -> None:
     """Print the events of ``run`` so far, or to its end with ``follow``."""
-    path = f"/runs/{run['run']}"
-    found = events_to_the_end(client, run["run"]) if follow else _recorded(client, path)
+    found = events_to_the_end(client, run["run"]) if follow else _recorded(client, run["run"])
     for event in found:
         if as_json:
             show.line(json.dumps({"seq": event.seq, "kind": event.kind, **event.data}))
@@ -56,8 +56,8 @@ def print_logs(client: Client, run: dict[str, Any], *, as_json: bool, follow: bo
             stream.write(harmless(event.data["text"]) if stream.isatty() else event.data["text"])
 
 
-def _recorded(client: Client, path: str) -> Iterator[Event]:
-    for item in client.items(f"{path}/journal"):
+def _recorded(client: Client, run: str) -> Iterator[Event]:
+    for item in client.items(path("runs", run, "journal")):
         rest = {name: value for name, value in item.items() if name not in {"seq", "kind"}}
         yield Event(item["seq"], item["kind"], rest)
 
@@ -70,7 +70,7 @@ def events_to_the_end(client: Client, run: str) -> Iterator[Event]:
     seen, away_since = 0, None
     while True:
         try:
-            for event in client.events(f"/runs/{run}/events", after=seen):
+            for event in client.events(path("runs", run, "events"), after=seen):
                 seen, away_since = event.seq, None
                 yield event
                 if event.kind == "state" and event.data["state"] in ENDED:

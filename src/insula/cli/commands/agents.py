@@ -9,6 +9,7 @@ import typer
 
 from insula.cli import show
 from insula.cli.commands.tenants import TenantArg
+from insula.cli.paths import path
 from insula.cli.place import Place
 from insula.kernel.errors import InvalidRequest
 
@@ -35,19 +36,22 @@ def deploy(
         )
     content = pack(directory)
     with place.client() as client:
-        agent = client.upload(f"/tenants/{tenant}/agents", content, "application/gzip")
+        agent = client.upload(path("tenants", tenant, "agents"), content, "application/gzip")
     if place.as_json:
         show.as_json(agent)
         return
     name = f"{tenant}/{agent['name']}"
-    show.done(f"{name} deployed ({agent['bundle'][:19]}…, runtime {agent['runtime']})", f"insula run {name} --follow")
+    show.done(
+        f"{name} deployed ({agent['bundle'][:19]}…, runtime {agent['runtime']})",
+        f"insula run {name} --follow",
+    )
 
 
 def list_(ctx: typer.Context, tenant: TenantArg) -> None:
     """List a tenant's agents."""
     place: Place = ctx.obj
     with place.client() as client:
-        agents = list(client.items(f"/tenants/{tenant}/agents"))
+        agents = list(client.items(path("tenants", tenant, "agents")))
     if place.as_json:
         show.as_json({"items": agents})
         return
@@ -69,7 +73,7 @@ def show_(
     place: Place = ctx.obj
     tenant, name = split_agent(agent)
     with place.client() as client:
-        found = client.get(f"/tenants/{tenant}/agents/{name}")
+        found = client.get(path("tenants", tenant, "agents", name))
     if place.as_json:
         show.as_json(found)
         return

@@ -8,6 +8,7 @@ import typer
 
 from insula.cli import show
 from insula.cli.exits import ExitCode
+from insula.cli.paths import path
 from insula.cli.place import Place
 
 
@@ -26,7 +27,7 @@ def show_(
     """Show audit records, oldest first."""
     place: Place = ctx.obj
     with place.client() as client:
-        page = client.get(f"/audit/{stream}", cursor=str(after) if after else None, limit=limit)
+        page = client.get(path("audit", "streams", stream), cursor=str(after) if after else None, limit=limit)
     if place.as_json:
         show.as_json(page)
         return
@@ -59,7 +60,8 @@ def verify(
         show.as_json(report)
     else:
         rows = [
-            (s["stream"], s["records"], "ok" if s["ok"] else "failed", s["problem"]) for s in report["streams"]
+            (s["stream"], s["records"], "ok" if s["ok"] else "failed", s["problem"])
+            for s in report["streams"]
         ]
         show.table(["stream", "records", "chain", "problem"], rows, empty="no audit records yet")
     if not report["ok"]:

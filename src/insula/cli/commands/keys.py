@@ -8,6 +8,7 @@ import typer
 
 from insula.cli import show
 from insula.cli.commands.tenants import TenantArg
+from insula.cli.paths import path
 from insula.cli.place import Place
 
 DAY_S = 86_400
@@ -34,13 +35,15 @@ def create(
     agent: Annotated[
         str | None, typer.Option(metavar="AGENT", help="Count its use as this agent's, and take its models.")
     ] = None,
-    days: Annotated[int | None, typer.Option(metavar="N", help="Days until it ends. [default: never]")] = None,
+    days: Annotated[
+        int | None, typer.Option(metavar="N", help="Days until it ends. [default: never]")
+    ] = None,
 ) -> None:
     """Make a virtual key: any OpenAI SDK can use it against the gateway. It is shown this once."""
     place: Place = ctx.obj
     body = {"name": name, "agent": agent, "expires_in_s": None if days is None else days * DAY_S}
     with place.client() as client:
-        made = client.post(f"/tenants/{tenant}/keys", body)
+        made = client.post(path("tenants", tenant, "keys"), body)
         gateway = client.get("/platform")["gateway"] if not place.as_json else ""
     if place.as_json:
         show.as_json(made)
@@ -52,7 +55,7 @@ def create(
 
 def list_(ctx: typer.Context, tenant: TenantArg) -> None:
     """List a tenant's virtual keys."""
-    _list(ctx, f"/tenants/{tenant}/keys", f"no keys yet; next: insula key create {tenant}")
+    _list(ctx, path("tenants", tenant, "keys"), f"no keys yet; next: insula key create {tenant}")
 
 
 def revoke(
@@ -61,7 +64,7 @@ def revoke(
     key: Annotated[str, typer.Argument(metavar="KEY", help="The key's id, from `insula key list`.")],
 ) -> None:
     """Revoke a virtual key at once."""
-    _revoke(ctx, f"/tenants/{tenant}/keys/{key}", f"key {key} is revoked")
+    _revoke(ctx, path("tenants", tenant, "keys", key), f"key {key} is revoked")
 
 
 def create_token(
@@ -74,7 +77,9 @@ def create_token(
         list[str] | None,
         typer.Option(metavar="SCOPE", help="A right it carries. Repeat it. [default: all that fit]"),
     ] = None,
-    days: Annotated[int | None, typer.Option(metavar="N", help="Days until it ends. [default: never]")] = None,
+    days: Annotated[
+        int | None, typer.Option(metavar="N", help="Days until it ends. [default: never]")
+    ] = None,
 ) -> None:
     """Make a token for the control plane. It is shown this once."""
     place: Place = ctx.obj
@@ -82,7 +87,7 @@ def create_token(
     if scope:
         body["scopes"] = scope
     with place.client() as client:
-        made = client.post(f"/tenants/{tenant}/tokens" if tenant else "/tokens", body)
+        made = client.post(path("tenants", tenant, "tokens") if tenant else "/tokens", body)
     if place.as_json:
         show.as_json(made)
         return
@@ -95,7 +100,7 @@ def list_tokens(
     tenant: Annotated[str | None, typer.Option(metavar="TENANT", help="Of this tenant.")] = None,
 ) -> None:
     """List tokens, never their secrets."""
-    _list(ctx, f"/tenants/{tenant}/tokens" if tenant else "/tokens", "no tokens")
+    _list(ctx, path("tenants", tenant, "tokens") if tenant else "/tokens", "no tokens")
 
 
 def revoke_token(
@@ -104,25 +109,35 @@ def revoke_token(
     tenant: Annotated[str | None, typer.Option(metavar="TENANT", help="Whose it is.")] = None,
 ) -> None:
     """Revoke a token at once."""
-    _revoke(ctx, f"/tenants/{tenant}/tokens/{token}" if tenant else f"/tokens/{token}", f"token {token} is revoked")
+    _revoke(
+        ctx,
+        path("tenants", tenant, "tokens", token) if tenant else path("tokens", token),
+        f"token {token} is revoked",
+    )
 
 
-def _list(ctx: typer.Context, path: str, empty: str) -> None:
+def _list(ctx: typer.Context, where: str, empty: str) -> None:
     place: Place = ctx.obj
     with place.client() as client:
-        found = list(client.items(path))
+        found = list(client.items(where))
     if place.as_json:
         show.as_json({"items": found})
         return
     rows = [
-        (c["id"], c["name"], c.get("agent") or c.get("scopes"), show.when(c["created_at"]), show.when(c["expires_at"]))
+        (
+            c["id"],
+            c["name"],
+            c.get("agent") or c.get("scopes"),
+            show.when(c["created_at"]),
+            show.when(c["expires_at"]),
+        )
         for c in found
     ]
     show.table(["id", "name", "for", "created", "ends"], rows, empty=empty)
 
 
-def _revoke(ctx: typer.Context, path: str, outcome: str) -> None:
+def _revoke(ctx: typer.Context, where: str, outcome: str) -> None:
     place: Place = ctx.obj
     with place.client() as client:
-        gone = client.delete(path)
+        gone = client.delete(where)
     show.as_json(gone) if place.as_json else show.done(outcome)

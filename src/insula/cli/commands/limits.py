@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from insula.cli import show
+from insula.cli.paths import path
 from insula.cli.place import Place
 from insula.kernel.errors import InvalidRequest
 
@@ -28,7 +29,9 @@ def set_(
     rpm: Annotated[int | None, typer.Option(metavar="N", help="Requests a minute.")] = None,
     tpm: Annotated[int | None, typer.Option(metavar="N", help="Tokens a minute.")] = None,
     in_flight: Annotated[int | None, typer.Option(metavar="N", help="Calls at the same time.")] = None,
-    rpm_burst: Annotated[int | None, typer.Option(metavar="N", help="Requests at once after a pause.")] = None,
+    rpm_burst: Annotated[
+        int | None, typer.Option(metavar="N", help="Requests at once after a pause.")
+    ] = None,
     tpm_burst: Annotated[int | None, typer.Option(metavar="N", help="Tokens at once after a pause.")] = None,
     unlimited: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Lift one of rpm, tpm, in-flight. Repeat it.")
@@ -59,7 +62,7 @@ def limit_path(scope: str) -> str:
     if scope == "platform":
         return "/platform/limits"
     tenant, slash, agent = scope.partition("/")
-    return f"/tenants/{tenant}/agents/{agent}/limits" if slash else f"/tenants/{tenant}/limits"
+    return path("tenants", tenant, "agents", agent, "limits") if slash else path("tenants", tenant, "limits")
 
 
 def _print(limits: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ import typer
 
 from insula.cli import show
 from insula.cli.commands.tenants import TenantArg
+from insula.cli.paths import path
 from insula.cli.place import Place
 from insula.kernel.errors import InvalidRequest
 
@@ -32,7 +33,10 @@ def add(
     name: NameArg,
     model: Annotated[list[str], typer.Option(metavar="ID", help="A model it serves. Repeat it.")],
     kind: Annotated[
-        str, typer.Option(metavar="openai|local", help="openai: any compatible server. local: the embedded model.")
+        str,
+        typer.Option(
+            metavar="openai|local", help="openai: any compatible server. local: the embedded model."
+        ),
     ] = "openai",
     base_url: Annotated[
         str | None, typer.Option(metavar="URL", help="Where it answers, such as https://host/v1.")
@@ -57,7 +61,9 @@ def _key_from_stdin() -> str:
         return str(typer.prompt("API key", hide_input=True, err=True))
     key = sys.stdin.read().strip()
     if not key:
-        raise InvalidRequest("stdin holds no key", hint="for example: insula endpoint add … --key-stdin < key.txt")
+        raise InvalidRequest(
+            "stdin holds no key", hint="for example: insula endpoint add … --key-stdin < key.txt"
+        )
     return key
 
 
@@ -81,7 +87,7 @@ def remove(ctx: typer.Context, name: NameArg) -> None:
     """Remove an endpoint and its key."""
     place: Place = ctx.obj
     with place.client() as client:
-        gone = client.delete(f"/endpoints/{name}")
+        gone = client.delete(path("endpoints", name))
     show.as_json(gone) if place.as_json else show.done(f"endpoint {name} is removed")
 
 
@@ -92,17 +98,19 @@ def entitle(
     max_context: Annotated[
         int | None, typer.Option(metavar="TOKENS", help="Largest input and output together.")
     ] = None,
-    max_output: Annotated[int | None, typer.Option(metavar="TOKENS", help="Largest output of a call.")] = None,
+    max_output: Annotated[
+        int | None, typer.Option(metavar="TOKENS", help="Largest output of a call.")
+    ] = None,
     revoke: Annotated[bool, typer.Option("--revoke", help="Take the right away again.")] = False,
 ) -> None:
     """Let a tenant use a model."""
     place: Place = ctx.obj
-    path = f"/tenants/{tenant}/entitlements/{model}"
+    grant = path("tenants", tenant, "entitlements", model)
     with place.client() as client:
         if revoke:
-            told = client.delete(path)
+            told = client.delete(grant)
         else:
-            told = client.put(path, {"max_context": max_context, "max_output": max_output})
+            told = client.put(grant, {"max_context": max_context, "max_output": max_output})
     if place.as_json:
         show.as_json(told)
     else:

@@ -11,6 +11,7 @@ import typer
 from insula.cli import show
 from insula.cli.commands.agents import split_agent
 from insula.cli.exits import ExitCode
+from insula.cli.paths import path
 from insula.cli.place import Place
 from insula.kernel.errors import InvalidRequest
 
@@ -49,7 +50,8 @@ def start(
     ctx: typer.Context,
     agent: AgentArg,
     input: Annotated[  # noqa: A002
-        str | None, typer.Option("--input", "-i", metavar="FILE", help="What it reads on stdin; - is our stdin.")
+        str | None,
+        typer.Option("--input", "-i", metavar="FILE", help="What it reads on stdin; - is our stdin."),
     ] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Show state and output live.")] = False,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Do not wait; print the run's id.")] = False,
@@ -66,7 +68,7 @@ def start(
     tenant, name = split_agent(agent)
     body: dict[str, Any] = {"timeout_s": timeout, **_input(input)}
     with place.client() as client:
-        run = client.post(f"/tenants/{tenant}/agents/{name}/runs", body, key=idempotency_key)
+        run = client.post(path("tenants", tenant, "agents", name, "runs"), body, key=idempotency_key)
         if not detach:
             run = follow_run(client, run) if follow else wait_for(client, run)
     if detach:
@@ -124,7 +126,8 @@ def summary(run: dict[str, Any]) -> str:
         parts.append(run["backend"])
     if usage["calls"]:
         parts.append(
-            f"{usage['calls']} calls, {usage['input_tokens']}+{usage['output_tokens']} tokens, ${usage['cost_usd']}"
+            f"{usage['calls']} calls, {usage['input_tokens']} tokens in, {usage['output_tokens']} out,"
+            f" ${usage['cost_usd']}"
         )
     if run["started_at"] and run["finished_at"]:
         parts.append(f"{_seconds(run['started_at'], run['finished_at']):.2f} s")
@@ -141,7 +144,7 @@ def show_(ctx: typer.Context, run: RunArg) -> None:
     """Show a run."""
     place: Place = ctx.obj
     with place.client() as client:
-        found = client.get(f"/runs/{run}")
+        found = client.get(path("runs", run))
     show.as_json(found) if place.as_json else _print(found)
 
 
@@ -181,12 +184,19 @@ def list_(
     """List a tenant's runs, newest first."""
     place: Place = ctx.obj
     with place.client() as client:
-        page = client.get(f"/tenants/{tenant}/runs", limit=limit, cursor=cursor)
+        page = client.get(path("tenants", tenant, "runs"), limit=limit, cursor=cursor)
     if place.as_json:
         show.as_json(page)
         return
     rows = [
-        (r["run"], r["agent"], r["state"], show.when(r["created_at"]), show.when(r["finished_at"]), r["cause"])
+        (
+            r["run"],
+            r["agent"],
+            r["state"],
+            show.when(r["created_at"]),
+            show.when(r["finished_at"]),
+            r["cause"],
+        )
         for r in page["items"]
     ]
     show.table(["run", "agent", "state", "created", "finished", "cause"], rows, empty="no runs yet")
@@ -204,7 +214,7 @@ def logs(
 
     place: Place = ctx.obj
     with place.client() as client:
-        found = client.get(f"/runs/{run}")
+        found = client.get(path("runs", run))
         if place.as_json:
             print_logs(client, found, as_json=True, follow=follow)
         elif follow:
@@ -225,7 +235,7 @@ def artifacts(
 
     place: Place = ctx.obj
     with place.client() as client:
-        found = list(client.items(f"/runs/{run}/artifacts"))
+        found = list(client.items(path("runs", run, "artifacts")))
         saved = save_artifacts(client, run, found, save) if save else []
     if place.as_json:
         show.as_json({"items": found, "saved": saved})
@@ -239,7 +249,7 @@ def cancel(ctx: typer.Context, run: RunArg) -> None:
     """Stop a run and destroy its sandbox."""
     place: Place = ctx.obj
     with place.client() as client:
-        told = client.post(f"/runs/{run}/cancel")
+        told = client.post(path("runs", run, "cancel"))
     show.as_json(told) if place.as_json else show.done(f"{run} is {told['state']}")
 
 
@@ -247,7 +257,7 @@ def why(ctx: typer.Context, run: RunArg) -> None:
     """Explain a run: why it waits, was refused, or ended as it did."""
     place: Place = ctx.obj
     with place.client() as client:
-        told = client.get(f"/runs/{run}/why")
+        told = client.get(path("runs", run, "why"))
     if place.as_json:
         show.as_json(told)
         return

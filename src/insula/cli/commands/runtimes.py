@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from insula.cli import show
+from insula.cli.paths import path
 from insula.cli.place import Place
 from insula.kernel.errors import InvalidRequest
 
@@ -39,7 +40,7 @@ def build(
     if place.as_json:
         show.as_json(made)
     else:
-        show.done(f"runtime {name}: Python {made['python']}, {len(made['packages'])} packages ({made['digest'][:19]}…)")
+        show.done(f"runtime {name}: Python {made['python']}, {len(made['packages'])} packages")
 
 
 def _read(path: Path) -> str:
@@ -73,5 +74,5 @@ def show_(ctx: typer.Context, name: NameArg) -> None:
     """Show a runtime and its packages."""
     place: Place = ctx.obj
     with place.client() as client:
-        found = client.get(f"/runtimes/{name}")
+        found = client.get(path("runtimes", name))
     show.as_json(found) if place.as_json else show.facts(found)

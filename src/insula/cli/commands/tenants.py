@@ -9,6 +9,7 @@ import typer
 
 from insula.cli import show
 from insula.cli.overrides import parse_overrides
+from insula.cli.paths import path
 from insula.cli.place import Place
 from insula.kernel.errors import InvalidRequest
 
@@ -81,7 +82,7 @@ def show_(ctx: typer.Context, tenant: TenantArg) -> None:
     """Show a tenant and the isolation that its tier means."""
     place: Place = ctx.obj
     with place.client() as client:
-        found = client.get(f"/tenants/{tenant}")
+        found = client.get(path("tenants", tenant))
     show.as_json(found) if place.as_json else _print(found)
 
 
@@ -120,11 +121,13 @@ def set_(
     if overrides:
         changes["overrides"] = overrides
     with place.client() as client:
-        changed = client.patch(f"/tenants/{tenant}", changes)
+        changed = client.patch(path("tenants", tenant), changes)
     if place.as_json:
         show.as_json(changed)
     else:
-        show.done(f"tenant {tenant} is on tier {changed['tier']} ({changed['profile']['compute']} or stronger)")
+        show.done(
+            f"tenant {tenant} is on tier {changed['tier']} ({changed['profile']['compute']} or stronger)"
+        )
 
 
 def suspend(ctx: typer.Context, tenant: TenantArg) -> None:
@@ -140,7 +143,7 @@ def resume(ctx: typer.Context, tenant: TenantArg) -> None:
 def _act(ctx: typer.Context, tenant: str, verb: str, outcome: str, *following: str) -> None:
     place: Place = ctx.obj
     with place.client() as client:
-        changed = client.post(f"/tenants/{tenant}/{verb}")
+        changed = client.post(path("tenants", tenant, verb))
     show.as_json(changed) if place.as_json else show.done(f"tenant {tenant} {outcome}", *following)
 
 
@@ -154,7 +157,7 @@ def delete(
     if not yes:
         _confirm(tenant)
     with place.client() as client:
-        receipt = client.delete(f"/tenants/{tenant}")
+        receipt = client.delete(path("tenants", tenant))
     if place.as_json:
         show.as_json(receipt)
         return
@@ -177,7 +180,7 @@ def plan(
     """Show what a change of tier would move. Changes nothing."""
     place: Place = ctx.obj
     with place.client() as client:
-        planned = client.get(f"/tenants/{tenant}/tier-plan", tier=tier)
+        planned = client.get(path("tenants", tenant, "tier-plan"), tier=tier)
     if place.as_json:
         show.as_json(planned)
         return
@@ -188,4 +191,7 @@ def plan(
         empty=f"nothing moves: {tenant} on {tier} is isolated as it is now",
     )
     if moves:
-        show.done(f"{len(moves)} aspects would move; nothing has changed", f"insula tenant set {tenant} --tier {tier}")
+        show.done(
+            f"{len(moves)} aspects would move; nothing has changed",
+            f"insula tenant set {tenant} --tier {tier}",
+        )

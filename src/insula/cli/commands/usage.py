@@ -8,6 +8,7 @@ import typer
 
 from insula.cli import show
 from insula.cli.commands.tenants import TenantArg
+from insula.cli.paths import path
 from insula.cli.place import Place
 
 
@@ -25,18 +26,34 @@ def usage(
     """Show a tenant's tokens and cost by model and day."""
     place: Place = ctx.obj
     with place.client() as client:
-        report = client.get(f"/tenants/{tenant}/usage", since=since, until=until)
+        report = client.get(path("tenants", tenant, "usage"), since=since, until=until)
     if place.as_json:
         show.as_json(report)
         return
     rows = [
-        (r["day"], r["agent"], r["model"], r["calls"], r["input_tokens"], r["output_tokens"], f"${r['cost_usd']}")
+        (
+            r["day"],
+            r["agent"],
+            r["model"],
+            r["calls"],
+            r["input_tokens"],
+            r["output_tokens"],
+            f"${r['cost_usd']}",
+        )
         for r in report["rows"]
     ]
     totals = report["totals"]
     if rows:
         rows.append(
-            ("total", "", "", totals["calls"], totals["input_tokens"], totals["output_tokens"], f"${totals['cost_usd']}")
+            (
+                "total",
+                "",
+                "",
+                totals["calls"],
+                totals["input_tokens"],
+                totals["output_tokens"],
+                f"${totals['cost_usd']}",
+            )
         )
     show.table(
         ["day", "agent", "model", "calls", "input", "output", "cost"],
