@@ -28,19 +28,19 @@ _BACKLOG = 128
 class Door:
     """An open door. ``path`` is the socket to mount into the sandbox."""
 
-    def __init__(self, path: Path, site: Site, server: asyncio.Server, plane: DataPlane) -> None:
+    def __init__(self, path: Path, site: Site, server: asyncio.Server, forget: Callable[[Door], None]) -> None:
         self.path = path
-        self._site = site
+        self.site = site
         self._server = server
-        self._plane = plane
+        self._forget = forget
 
     async def close(self) -> None:
         """Shut the door: no new connection, calls in flight cancelled and on the books. Again is fine."""
         self._server.close()
         with contextlib.suppress(FileNotFoundError):
             self.path.unlink()
-        self._plane.remove(self._site)
-        await self._site.close()
+        self._forget(self)
+        await self.site.close()
 
 
 class Doors:
@@ -53,6 +53,7 @@ class Doors:
         self._verifier = verifier
         self._plane = plane
         self._limits = limits or WireLimits()
+        self._open: set[Door] = set()  # an open door stays open even if nobody holds it
 
     async def open(
         self,
@@ -79,7 +80,18 @@ class Doors:
         server = await asyncio.get_running_loop().create_unix_server(
             lambda: Connection(site), sock=listening, backlog=_BACKLOG
         )
-        return Door(directory / f"{run}.sock", site, server, self._plane)
+        door = Door(directory / f"{run}.sock", site, server, self._forget)
+        self._open.add(door)
+        return door
+
+    async def close(self) -> None:
+        """Shut every door that is still open."""
+        for door in list(self._open):
+            await door.close()
+
+    def _forget(self, door: Door) -> None:
+        self._open.discard(door)
+        self._plane.remove(door.site)
 
 
 def bind(directory: Path, name: str, uid: int | None) -> socket.socket:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _CALLS = {b"/v1/chat/completions": Route.CHAT, b"/v1/completions": Route.COMPLETIONS}
 _READS = frozenset({b"GET", b"HEAD"})
 _JSON = b"content-type: application/json\r\n"
+_LIVE_PATHS = frozenset({b"/healthz", b"/readyz"})
 _LIVE = b'{"status":"ok"}'
 
 
@@ -34,16 +35,14 @@ class Routes:
 
     def handle(self, site: Site, connection: Connection, request: Request) -> None:
         """Answer ``request``, now or through an exchange. Raises ``InsulaError`` if it is refused."""
-        path = request.target
-        if request.method != b"POST" or path not in _CALLS:
-            path = own_target(request, site.own_hosts)
-        elif site.own_hosts is not None:
-            own_target(request, site.own_hosts)
+        identity = None if site.public else site.identify(request)
+        path = own_target(request, site.own_hosts)
+        if identity is None:
+            if path in _LIVE_PATHS:
+                connection.reply(200, _JSON, _LIVE)
+                return
+            identity = site.identify(request)
         call = _CALLS.get(path)
-        if site.public and path in {b"/healthz", b"/readyz"}:
-            connection.reply(200, _JSON, _LIVE)
-            return
-        identity = site.identify(request)
         if call is not None:
             _must_be(request, b"POST")
             self._pipeline.start(connection, identity, call, request.body)
