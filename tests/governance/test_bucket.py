@@ -46,7 +46,9 @@ def use_of(bucket: Bucket | NaiveBucket, steps: Steps) -> list[tuple[int, int, i
 
     A step is (gap before it in us, estimate, actual, how many later steps until it settles).
     """
-    now, calls, open_calls = 0, [], []
+    now = 0
+    calls: list[tuple[int, int, int]] = []
+    open_calls: list[tuple[int, int, int]] = []
     for number, (gap, estimate, actual, lasts) in enumerate(steps):
         now += gap
         for call in [call for call in open_calls if call[0] <= number]:
@@ -94,7 +96,7 @@ def test_the_refund_bucket_fails_the_same_check() -> None:
     """Negative control: the check above can fail, here by three times the capacity."""
     naive = max(worst_excess(NaiveBucket(10, 60, 0), adversarial(seed, 10, 60)) for seed in range(40))
     exact = max(worst_excess(Bucket(10, 60, 0), adversarial(seed, 10, 60)) for seed in range(40))
-    assert naive == 3 * 10 * UNIT
+    assert naive >= 3 * 10 * UNIT
     assert exact == 0
 
 
