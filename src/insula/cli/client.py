@@ -33,12 +33,13 @@ class Client:
     def __init__(self, url: str, token: str, *, remote: bool = False) -> None:
         self._url = url.rstrip("/")
         self._remote = remote
-        self._http = httpx2.Client(
-            base_url=self._url,
-            headers={"authorization": f"Bearer {token}", "user-agent": "insula-cli"},
-            timeout=httpx2.Timeout(60.0, connect=5.0),
-            trust_env=remote,
-        )
+        with self._reachable():
+            self._http = httpx2.Client(
+                base_url=self._url,
+                headers={"authorization": f"Bearer {token}", "user-agent": "insula-cli"},
+                timeout=httpx2.Timeout(60.0, connect=5.0),
+                trust_env=remote,
+            )
 
     def __enter__(self) -> Self:
         return self
@@ -168,12 +169,12 @@ _TAKEN = frozenset({"message", "hint", "field", "retry_after_s", "request_id"})
 
 
 def _kinds() -> dict[str, type[InsulaError]]:
-    """Return the most general class of each error code."""
+    """Return the class of each error code: the narrowest, when a base shares the code."""
     found: dict[str, type[InsulaError]] = {}
     waiting: list[type[InsulaError]] = [InsulaError]
     while waiting:
         kind = waiting.pop(0)
-        found.setdefault(kind.code, kind)
+        found[kind.code] = kind
         waiting += kind.__subclasses__()
     return found
 

@@ -8,17 +8,15 @@ import json
 import os
 import signal
 import socket
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from insula.cli import show
-from insula.cli.home import announced, claimed, write_private
 from insula.cli.place import Place
 from insula.kernel.errors import Misconfigured, Unauthenticated
 from insula.settings import Settings, load
 
 if TYPE_CHECKING:
-    from insula.wiring import Platform
+    from insula.wiring import Home, Platform
 
 
 def run_up(place: Place, **flags: Any) -> None:
@@ -26,11 +24,17 @@ def run_up(place: Place, **flags: Any) -> None:
     import uvloop
 
     from insula.logs import configure
+    from insula.wiring import Home
 
     settings = load(home=place.home, **flags)
     configure(settings.log_level, as_json=settings.log_json)
-    with claimed(settings.home), listening(settings.host, settings.port) as control:
-        uvloop.run(_serve(settings, control, as_json=place.as_json))
+    home = Home(settings.home).prepare()
+    lock = home.lock()
+    try:
+        with listening(settings.host, settings.port) as control:
+            uvloop.run(_serve(settings, home, control, as_json=place.as_json))
+    finally:
+        os.close(lock)
 
 
 def listening(host: str, port: int) -> socket.socket:
@@ -63,7 +67,7 @@ def busy(error: OSError, host: str, port: int, field: str) -> Misconfigured:
     return Misconfigured(message, hint=hint, field=field)
 
 
-async def _serve(settings: Settings, control: socket.socket, *, as_json: bool) -> None:
+async def _serve(settings: Settings, home: Home, control: socket.socket, *, as_json: bool) -> None:
     from insula.wiring import Platform
 
     stopping = _on_signals()
@@ -75,31 +79,39 @@ async def _serve(settings: Settings, control: socket.socket, *, as_json: bool) -
     except OSError as error:
         raise busy(error, settings.host, settings.gateway_port, "gateway_port") from None
     try:
-        await _answer(platform, control, stopping, as_json=as_json)
+        await _answer(platform, home, control, stopping, as_json=as_json)
     finally:
         await platform.stop()
 
 
 async def _answer(
-    platform: Platform, control: socket.socket, stopping: asyncio.Event, *, as_json: bool
+    platform: Platform, home: Home, control: socket.socket, stopping: asyncio.Event, *, as_json: bool
 ) -> None:
     from insula.api.app import create_app
     from insula.cli.serving import server_of
 
     server = server_of(create_app(platform))
     serving = asyncio.create_task(server.serve(sockets=[control]))
-    token = operator_token(platform)
+    token = operator_token(platform, home)
     about = {"api": platform.api_url, "gateway": platform.gateway_url, "pid": os.getpid()}
-    with announced(platform.settings.home, about):
+    home.announce(about)
+    try:
         _tell({**about, "token": token}, platform.settings, as_json=as_json)
-        ended = asyncio.create_task(stopping.wait())
-        await asyncio.wait({serving, ended}, return_when=asyncio.FIRST_COMPLETED)
-        ended.cancel()
+        await _until(stopping, serving)
         if stopping.is_set():
-            show.say("draining: no new runs are taken; again Ctrl-C to stop at once")
+            show.say("draining: no new runs are taken; Ctrl-C again stops at once")
             await platform.drain()
-    server.should_exit = True
-    await serving
+    finally:
+        home.hush()
+        server.should_exit = True
+        await serving
+
+
+async def _until(stopping: asyncio.Event, serving: asyncio.Task[None]) -> None:
+    """Wait for the signal to stop, or for the server to fail."""
+    ended = asyncio.create_task(stopping.wait())
+    await asyncio.wait({serving, ended}, return_when=asyncio.FIRST_COMPLETED)
+    ended.cancel()
 
 
 def _on_signals() -> asyncio.Event:
@@ -116,15 +128,14 @@ def _on_signals() -> asyncio.Event:
     return stopping
 
 
-def operator_token(platform: Platform) -> str:
+def operator_token(platform: Platform, home: Home) -> str:
     """Return the token in the home; make one when there is none, or none that still works."""
-    path: Path = platform.settings.home / "operator.token"
     try:
-        token = path.read_text().strip()
+        token = home.operator_token.read_text().strip()
         platform.credentials.resolve(token)
     except (OSError, UnicodeDecodeError, Unauthenticated):
         token = platform.credentials.create_operator("this machine").secret
-        write_private(path, token + "\n")
+        home.write_private(home.operator_token, token + "\n")
     return token
 
 

@@ -29,12 +29,14 @@ def demo(ctx: typer.Context) -> None:
 
 def up(
     ctx: typer.Context,
-    host: Annotated[str | None, typer.Option(help="Address to listen on. [default: 127.0.0.1]")] = None,
+    host: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Address to listen on. [default: 127.0.0.1]")
+    ] = None,
     port: Annotated[
-        int | None, typer.Option(help="Port of the control plane; 0 picks one. [default: 8420]")
+        int | None, typer.Option(metavar="N", help="Port of the control plane; 0 picks one. [default: 8420]")
     ] = None,
     gateway_port: Annotated[
-        int | None, typer.Option(help="Port of the gateway; 0 picks one. [default: 8421]")
+        int | None, typer.Option(metavar="N", help="Port of the gateway; 0 picks one. [default: 8421]")
     ] = None,
     trust: Annotated[
         str | None,
@@ -60,7 +62,7 @@ def doctor(
 ) -> None:
     """What this host can isolate with, what is missing, and the fix.
 
-    Works with and without a running platform. Ends with 3 when agents of some tier can't run here.
+    Works with and without a running platform. Ends with 3 when no agent could run here.
     """
     from insula.cli.doctor import examine, render
 
