@@ -19,15 +19,17 @@ from insula.usage.tokens import Tokens
 LOCAL = "local"
 _SLOT_S = 900
 _MOST_MODELS = 4_096
-_PICO_PER_NANO = 1_000
-_PICO_PER_MTOK = 1_000_000  # a dollar per million tokens is a million pico-dollars per token
+_ATTO_PER_NANO = 10**9
+_MTOK_PER_KCALL = 1_000  # a price per thousand calls, read as one per million tokens
+_ATTO_PER_MTOK = 10**12  # a dollar per million tokens is 10**12 atto-dollars per token
 
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """Pico-dollars per token, for calls that read more tokens than ``above``."""
+    """Atto-dollars (1e-18) per token and per call, for calls that read more tokens than ``above``."""
 
     above: int
+    call: int
     input: int
     cache_read: int
     cache_write: int
@@ -36,9 +38,9 @@ class Rates:
     def nanousd(self, tokens: Tokens) -> int:
         """Return the cost, rounded half up once."""
         fresh = tokens.input - tokens.cache_read - tokens.cache_write
-        pico = fresh * self.input + tokens.cache_read * self.cache_read
-        pico += tokens.cache_write * self.cache_write + tokens.output * self.output
-        return (pico + _PICO_PER_NANO // 2) // _PICO_PER_NANO
+        atto = self.call + fresh * self.input + tokens.cache_read * self.cache_read
+        atto += tokens.cache_write * self.cache_write + tokens.output * self.output
+        return (atto + _ATTO_PER_NANO // 2) // _ATTO_PER_NANO
 
 
 class PriceBook:
@@ -99,7 +101,7 @@ def _look_up(provider: str, model: str, moment: datetime) -> tuple[Rates, ...]:
     return tuple(_rates(price, above) for above in (-1, *sorted(starts)))
 
 
-_PRICES = ("input_mtok", "cache_read_mtok", "cache_write_mtok", "output_mtok")
+_PRICES = ("requests_kcount", "input_mtok", "cache_read_mtok", "cache_write_mtok", "output_mtok")
 
 
 def _rates(price: Any, above: int) -> Rates:
@@ -107,6 +109,7 @@ def _rates(price: Any, above: int) -> Rates:
     read = _rate(price.input_mtok, above)
     return Rates(
         above=above,
+        call=(_rate(price.requests_kcount, above) or 0) * _MTOK_PER_KCALL,
         input=read or 0,
         cache_read=_first(_rate(price.cache_read_mtok, above), read),
         cache_write=_first(_rate(price.cache_write_mtok, above), read),
@@ -119,12 +122,12 @@ def _first(own: int | None, whole: int | None) -> int:
 
 
 def _rate(price: Any, above: int) -> int | None:
-    """Return pico-dollars per token for inputs just over ``above``."""
+    """Return atto-dollars per token for inputs just over ``above``."""
     if price is None:
         return None
     rate = getattr(price, "base", price)
     for tier in getattr(price, "tiers", ()):
         if above >= tier.start:
             rate = tier.price
-    nearest: int = round(rate * _PICO_PER_MTOK)
+    nearest: int = round(rate * _ATTO_PER_MTOK)
     return nearest
