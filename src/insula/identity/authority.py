@@ -66,7 +66,7 @@ class Authority:
                 f"a token cannot live {ttl_s} s", hint=f"use 1 to {LONGEST_LIFE_S}", field="ttl_s"
             )
         name = subject(tenant, path)
-        epoch = self._epoch(tenant)
+        epoch = self.epoch(tenant)
         kid, key = self._keys.signing(tenant)
         now = int(self._clock.now())
         claims: dict[str, Any] = {
@@ -98,7 +98,7 @@ class Authority:
         not act.
         """
         left = context.expires_at - self._clock.now()
-        reason = "expired" if left < 1 else "revoked" if context.jti in self._revocations.live else None
+        reason = self._stale(context, left)
         if reason is not None:
             refusal = Refusal(reason, audience.name, context.token_hash, None, context.tenant)
             self._on_refusal(refusal)
@@ -111,7 +111,15 @@ class Authority:
         """Refuse the token ``jti`` at once and for as long as it would have lived."""
         self._revocations.revoke(jti)
 
-    def _epoch(self, tenant: TenantId) -> int:
+    def _stale(self, context: VerifiedContext[Any], left: float) -> str | None:
+        if left < 1:
+            return "expired"
+        if context.jti in self._revocations.live:
+            return "revoked"
+        return None if context.epoch == self.epoch(context.tenant) else "epoch"
+
+    def epoch(self, tenant: TenantId) -> int:
+        """Return the epoch of an active tenant, from memory. Raises ``Denied`` for any other."""
         state, epoch = self._tenants.standing(tenant) or (TenantState.DELETED, 0)
         if state is not TenantState.ACTIVE:
             hint = f"insula tenant resume {tenant}" if state is TenantState.SUSPENDED else ""

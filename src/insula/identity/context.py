@@ -33,6 +33,7 @@ class Facts:
     expires_at: float
     jti: str
     token_hash: str
+    epoch: int
 
 
 def _table() -> tuple[Callable[[Any], Facts], Callable[[Any], None], Callable[[], Construct]]:
@@ -114,6 +115,11 @@ class VerifiedContext(Generic[A]):
     def token_hash(self) -> str:
         """SHA-256 of the token, hex: names it in records without being it."""
         return _read(self).token_hash
+
+    @property
+    def epoch(self) -> int:
+        """The tenant's epoch when the token was minted."""
+        return _read(self).epoch
 
     def __setattr__(self, name: str, value: object) -> Never:
         raise IsolationBreach(f"a context is immutable: {name}")

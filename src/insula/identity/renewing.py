@@ -28,18 +28,18 @@ class RenewingToken:
         self._run = run
         self._ttl_s = ttl_s
         self._token = ""
-        self._renew_at = float("-inf")
+        self._renew_at, self._epoch = float("-inf"), 0
 
     def __call__(self) -> str:
-        """Raises ``Denied`` when a new token is due and the tenant may not act any more."""
-        now = self._clock.now()
-        if now >= self._renew_at:
+        """Raises ``Denied`` as soon as the tenant may not act any more."""
+        now, epoch = self._clock.now(), self._authority.epoch(self._what[0])
+        if now >= self._renew_at or epoch != self._epoch:
             self._token = self._authority.mint(*self._what, run=self._run, ttl_s=self._ttl_s)
-            self._renew_at = now + self._ttl_s / 2
+            self._renew_at, self._epoch = now + self._ttl_s / 2, epoch
         return self._token
 
     def renew(self) -> None:
-        """Forget the present token, so that the next call mints (after a resumption, say)."""
+        """Forget the present token, so that the next call mints another."""
         self._renew_at = float("-inf")
 
     def __repr__(self) -> str:

@@ -113,7 +113,9 @@ class Verifier(Generic[A]):
     def _admit(self, claims: Claims, digest: bytes, standing: tuple[TenantState, int]) -> VerifiedContext[A]:
         run = None if claims.run is None else RunId(claims.run)
         tenant, expires = TenantId(claims.tenant), float(claims.exp)
-        facts = Facts(tenant, claims.sub, run, self._audience, expires, claims.jti, digest.hex())
+        facts = Facts(
+            tenant, claims.sub, run, self._audience, expires, claims.jti, digest.hex(), claims.epoch
+        )
         context: VerifiedContext[Any] = _context(facts)
         while len(self._cache) >= CACHE_ENTRIES:
             self._cache.pop(next(iter(self._cache)), None)
