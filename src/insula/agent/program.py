@@ -88,7 +88,8 @@ def _report(error: BaseException) -> "NoReturn":
 
 
 def _exec(argv: list[str]) -> "NoReturn":
-    _signal.signal(_signal.SIGPIPE, _signal.SIG_DFL)  # this interpreter ignores it; a program expects it
+    for ignored in (_signal.SIGPIPE, _signal.SIGXFSZ):  # by Python; other programs expect them
+        _signal.signal(ignored, _signal.SIG_DFL)
     try:
         os.execvp(argv[0], argv)  # noqa: S606
     except OSError as error:
