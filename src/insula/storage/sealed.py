@@ -132,6 +132,7 @@ def _claim(path: Path, salt: bytes, stamp: str) -> None:
 
 def _unlock(connection: apsw.Connection, key: bytes, salt: bytes) -> None:
     connection.set_busy_timeout(_BUSY_MS)
+    connection.limit(apsw.SQLITE_LIMIT_ATTACHED, 0)  # no statement reaches another file, or copies this one
     connection.execute(f"pragma key='raw:{key.hex()}{salt.hex()}'")
     for pragma in _PRAGMAS:
         connection.execute(pragma)

@@ -49,15 +49,17 @@ def _make(path: Path) -> None:
 
 def _read(path: Path) -> bytes:
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         hint = "it must be a regular file of yours, not a link"
         raise Misconfigured(
             f"{path} cannot be opened: {error.strerror}", hint=hint, field="root_key"
         ) from error
-    with os.fdopen(fd, "rb") as file:
-        _check(path, os.fstat(file.fileno()))
-        return file.read()
+    try:
+        _check(path, os.fstat(fd))
+        return os.read(fd, KEY_BYTES)
+    finally:
+        os.close(fd)
 
 
 def _check(path: Path, found: os.stat_result) -> None:
