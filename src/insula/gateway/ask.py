@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, NoReturn
 
+from insula.gateway.json_text import read_object
 from insula.governance import input_tokens
 from insula.kernel.errors import InvalidRequest
 from insula.models.entitlements import Allowance
@@ -115,11 +116,8 @@ _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
 
 def _load(body: bytes) -> dict[str, Any]:
-    try:
-        payload = json.loads(body)
-    except (ValueError, RecursionError):
-        payload = None
-    if not isinstance(payload, dict):
+    payload = read_object(body)
+    if payload is None:
         raise InvalidRequest("the body is not a JSON object", hint="send JSON, UTF-8", field="body")
     return payload
 

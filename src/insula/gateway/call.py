@@ -8,9 +8,9 @@ one usage event is written, and only when that is durable does the answer's last
 from __future__ import annotations
 
 import asyncio
-import json
 from typing import TYPE_CHECKING, Any, Literal
 
+from insula.gateway.json_text import read_object
 from insula.gateway.sse import StreamScan
 from insula.gateway.upstream_errors import compressed, too_large, translate, unreadable
 from insula.kernel.errors import InsulaError, InvalidRequest, Overloaded
@@ -228,11 +228,8 @@ class ModelCall:
 
 def _usage_of(answer: bytes) -> dict[str, Any] | None:
     """Return the usage of a whole answer, ``{}`` if it carries none, ``None`` if it is no JSON object."""
-    try:
-        body = json.loads(answer)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(body, dict):
+    body = read_object(answer)
+    if body is None:
         return None
     usage = body.get("usage")
     return usage if isinstance(usage, dict) else {}

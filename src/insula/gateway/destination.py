@@ -32,7 +32,7 @@ def own_target(request: Request, own_hosts: frozenset[bytes] | None) -> bytes:
         host = request.headers.get(b"host", b"localhost")
         if hostname(host) not in own_hosts:
             raise _denied(host)
-    return target.partition(b"?")[0].partition(b"#")[0]
+    return target.partition(b"?")[0] if b"?" in target else target
 
 
 def _from_url(target: bytes, own_hosts: frozenset[bytes] | None) -> bytes:

@@ -28,7 +28,9 @@ _BACKLOG = 128
 class Door:
     """An open door. ``path`` is the socket to mount into the sandbox."""
 
-    def __init__(self, path: Path, site: Site, server: asyncio.Server, forget: Callable[[Door], None]) -> None:
+    def __init__(
+        self, path: Path, site: Site, server: asyncio.Server, forget: Callable[[Door], None]
+    ) -> None:
         self.path = path
         self.site = site
         self._server = server

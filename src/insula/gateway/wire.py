@@ -39,17 +39,7 @@ PUBLIC_LIMITS = WireLimits(buffered_bytes=256 * MIB, connections=4096)
 class Request:
     """One request as parsed. Header names are in lower case; a repeated header keeps its last value."""
 
-    __slots__ = (
-        "awaited",
-        "body",
-        "head_size",
-        "headers",
-        "http11",
-        "identity",
-        "keep_alive",
-        "method",
-        "target",
-    )
+    __slots__ = ("awaited", "body", "headers", "http11", "identity", "keep_alive", "method", "target")
 
     def __init__(self) -> None:
         self.method = b""
@@ -59,7 +49,6 @@ class Request:
         self.http11 = True
         self.keep_alive = True
         self.identity: Identity | None = None  # who sent it, once that was verified
-        self.head_size = 0
         self.awaited = False  # its body did not come with its head
 
 
