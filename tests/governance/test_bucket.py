@@ -77,9 +77,22 @@ def worst_excess(bucket: Bucket | NaiveBucket, steps: Steps) -> int:
 STEP = st.tuples(GAP_US, AMOUNT, AMOUNT, st.integers(0, 6))
 
 
+@st.composite
+def traffic(draw: st.DrawFn) -> tuple[int, int, Steps]:
+    """A limit and calls that probe it: holds of nearly everything, pauses of nearly the whole refill."""
+    capacity, rate = draw(st.integers(1, 20)), draw(st.integers(1, 120))
+    refill_us = capacity * UNIT // rate
+    gap = st.sampled_from([0, 0, 1, refill_us // 3, refill_us, 2 * refill_us]) | st.integers(0, refill_us)
+    estimate = st.sampled_from([1, capacity // 2, capacity]) | st.integers(0, capacity + 1)
+    actual = st.sampled_from([0, capacity]) | st.integers(0, 2 * capacity)
+    steps = st.lists(st.tuples(gap, estimate, actual, st.integers(1, 12)), max_size=60)
+    return capacity, rate, draw(steps)
+
+
 @settings(max_examples=300, deadline=None)
-@given(st.integers(1, 20), st.integers(1, 120), st.lists(STEP, max_size=60))
-def test_no_window_uses_more_than_its_bound(capacity: int, rate: int, steps: Steps) -> None:
+@given(traffic())
+def test_no_window_uses_more_than_its_bound(limit: tuple[int, int, Steps]) -> None:
+    capacity, rate, steps = limit
     assert worst_excess(Bucket(capacity, rate, 0), steps) == 0
 
 

@@ -133,6 +133,8 @@ def test_waiting_as_told_is_enough(
 
 
 class Clock:
+    """Microseconds that a test sets."""
+
     us = 0
 
     def __call__(self) -> int:
@@ -229,6 +231,28 @@ def test_the_same_id_reserves_once() -> None:
     governor.reserve(ACME, "other", tokens=5)
     with pytest.raises(RateLimited):
         governor.reserve(ACME, "third", tokens=5)
+
+
+def test_an_id_used_again_after_its_expiry_is_a_new_call() -> None:
+    governor, clock = governed(acme=Limits(tpm=100))
+    governor.reserve(ACME, "same", tokens=10, ttl_s=1)
+    clock.us = 1_000_000
+    governor.expire()
+    governor.reserve(ACME, "same", tokens=10)
+    assert governor.settle("same", 10) == 10
+    assert governor.settle("same", 10) == 0, "the first life must not be settled too"
+
+
+def test_the_longest_wait_is_the_one_told() -> None:
+    governor, _ = governed(
+        acme=Limits(rpm=60, rpm_burst=1, tpm=60), acme__researcher=Limits(rpm=6, rpm_burst=1)
+    )
+    governor.reserve(RESEARCHER, "1", tokens=60)
+    governor.settle("1", 60)
+    with pytest.raises(RateLimited) as refused:
+        governor.reserve(RESEARCHER, "2", tokens=30)
+    assert (refused.value.details["level"], refused.value.details["limit"]) == ("tenant", "tpm")
+    assert refused.value.retry_after_s == pytest.approx(30.0)
 
 
 def test_holds_come_free_without_traffic() -> None:

@@ -277,6 +277,8 @@ def test_a_write_refused_half_way_counts_nothing(
         written = [number for number, outcome in enumerate(outcomes, 2) if outcome is None]
         assert any(isinstance(outcome, UnavailableError) for outcome in outcomes)
         await recorder.record(make(99))
+        newest = journals(tmp_path / "usage")[-1].read_bytes()
+        assert newest.count(b"evt_") == 1, "a file that failed once takes no more"
         shutil.copytree(tmp_path / "usage", tmp_path / "crashed")
         await recorder.stop()
         assert sorted(booked_ids(books)) == [f"evt_{number:026d}" for number in [1, *written, 99]]

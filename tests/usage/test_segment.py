@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 from pathlib import Path
 
 import pytest
@@ -58,6 +60,7 @@ def test_a_changed_byte_costs_its_own_line_only(
 
 def test_a_segment_is_private_and_allocated_whole(tmp_path: Path) -> None:
     segment = Segment(tmp_path / "1.journal", 8192)
+    assert fcntl.fcntl(segment._fd, fcntl.F_GETFL) & os.O_DSYNC, "a write that returns is on the disk"
     status = (tmp_path / "1.journal").stat()
     assert status.st_mode & 0o777 == 0o600
     assert status.st_size == 8192 and status.st_blocks * 512 >= 8192

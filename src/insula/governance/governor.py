@@ -76,7 +76,7 @@ class Governor:
         self._live[rid] = grant
         if self._expired:
             self._expired.pop(rid, None)
-        if grant.expires_us < self._soonest_us or len(self._live) == 1:
+        if grant.expires_us < self._soonest_us:
             self._soonest_us = grant.expires_us
         return grant
 
