@@ -190,6 +190,16 @@ def test_appending_after_a_removal_does_not_heal_it(log: AuditLog, path: Path, r
     assert [record.seq for record in log.read("acme")] == [1, 2, 3, 6, 7]
 
 
+def test_removing_what_is_not_anchored_yet_is_found_too(log: AuditLog, path: Path) -> None:
+    fill(log)
+    log.append("acme", "run.refused", outcome="refused", actor="agent/a", durable=False)
+    log.append("acme", "run.refused", outcome="refused", actor="agent/a", durable=False)
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
+    log.append("acme", "run.refused", outcome="refused", actor="agent/a", durable=False)
+    report = log.verify("acme")
+    assert not report.ok and report.at_seq == COUNT + 2
+
+
 def test_appending_after_an_edit_of_the_last_line_does_not_heal_it(
     log: AuditLog, path: Path, reopen: Open
 ) -> None:

@@ -13,6 +13,7 @@ import re
 import threading
 from collections.abc import Iterator
 from itertools import islice
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -137,7 +138,7 @@ class AuditLog:
         """Bring ``state`` up to what is on disk, unless it still is."""
         if state.opened and _size(state.path) == state.size:
             return
-        tail, head = read_tail(self._key, stream, state.path), self._heads.get(stream)
+        tail, head = read_tail(self._key, stream, state.path), self._known_head(stream, state)
         state.opened = True
         if is_torn(tail, head):
             torn = cut(state.path, tail)
@@ -149,6 +150,12 @@ class AuditLog:
             state.seq, state.prev = head  # the gap stays visible: what follows chains to what was anchored
         if tail.torn:
             self._raw(state, b"\n")
+
+    def _known_head(self, stream: str, state: _Stream) -> Head | None:
+        """The furthest record known to have existed: anchored, or written by this process a moment ago."""
+        head = self._heads.get(stream)
+        mine = (state.seq, state.prev) if state.opened and state.seq else None
+        return max(filter(None, (head, mine)), key=itemgetter(0), default=None)
 
     def _next(
         self, state: _Stream, action: str, outcome: Outcome, actor: str, target: str, details: dict[str, Any]

@@ -8,6 +8,7 @@ SHA-256 until it expires, at most a minute; standing, epoch and revocation are a
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Callable
 from typing import Any, Final, Generic, TypeVar
 
@@ -54,6 +55,7 @@ class Verifier(Generic[A]):
         self._now: Callable[[], float] = clock.now
         self._on_refusal = on_refusal
         self._route = tenant
+        self._lock = threading.Lock()
         self._cache: dict[bytes, tuple[VerifiedContext[A], float, str, tuple[TenantState, int], str]] = {}
 
     def verify(self, token: str) -> VerifiedContext[A]:
@@ -68,7 +70,8 @@ class Verifier(Generic[A]):
             fresh = self._now() < until and jti not in self._revoked
             if fresh and self._standing(tenant) == standing:
                 return context
-            self._cache.pop(digest, None)
+            with self._lock:
+                self._cache.pop(digest, None)
         return self._verify(token, digest)
 
     def _verify(self, token: str, digest: bytes) -> VerifiedContext[A]:
@@ -117,10 +120,11 @@ class Verifier(Generic[A]):
             tenant, claims.sub, run, self._audience, expires, claims.jti, digest.hex(), claims.epoch
         )
         context: VerifiedContext[Any] = _context(facts)
-        while len(self._cache) >= CACHE_ENTRIES:
-            self._cache.pop(next(iter(self._cache)), None)
         until = min(expires, self._now() + CACHE_S)
-        self._cache[digest] = (context, until, claims.tenant, standing, claims.jti)
+        with self._lock:
+            while len(self._cache) >= CACHE_ENTRIES:
+                self._cache.pop(next(iter(self._cache)))
+            self._cache[digest] = (context, until, claims.tenant, standing, claims.jti)
         return context
 
     def _refusal(self, reason: str, digest: bytes, claims: Claims | None) -> Unauthenticated:
