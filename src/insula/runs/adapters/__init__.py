@@ -1,0 +1,1 @@
+"""Where runs meet SQL and the durable-execution library."""

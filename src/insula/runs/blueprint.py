@@ -1,0 +1,30 @@
+"""What one start of a run needs, resolved from the registry, the bundle and the tier."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from insula.kernel.ids import AgentName, RunId, TenantId
+from insula.runs.bounds import Timeout
+from insula.tenancy import IsolationProfile, SandboxBounds
+
+
+@dataclass(frozen=True, slots=True)
+class Blueprint:
+    """``files`` are the bundle's; ``command`` is the agent's entrypoint."""
+
+    tenant: TenantId
+    run: RunId
+    agent: AgentName
+    models: tuple[str, ...]
+    recovery: str
+    profile: IsolationProfile
+    bounds: SandboxBounds
+    timeout: Timeout
+    rootfs: Path
+    command: tuple[str, ...]
+    environment: dict[str, str]
+    files: tuple[Any, ...] = field(repr=False)
+    data: bytes = field(repr=False)
