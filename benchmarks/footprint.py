@@ -1,6 +1,6 @@
 """What the platform costs when nobody uses it: resident memory when idle, time of `insula --help`.
 
-    python -m benchmarks.footprint [--json]
+python -m benchmarks.footprint [--json]
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ def idle_mib(settle_s: float = 3.0) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as home:
         environment = {**os.environ, "INSULA_HOME": home}
         command = [INSULA, "up", "--port", "0", "--gateway-port", "0", "--trust", "internal", "--json"]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment) as up:
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment
+        ) as up:
             try:
                 assert up.stdout is not None
                 json.loads(up.stdout.readline())
