@@ -38,11 +38,8 @@ class Door:
             threading.Thread(target=self._one, args=(connection,), daemon=True).start()
 
     def _one(self, connection: socket.socket) -> None:
-        with connection:
-            try:
-                self._behaviour(connection)
-            except OSError:
-                pass
+        with connection, contextlib.suppress(OSError):
+            self._behaviour(connection)
 
     def close(self) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)

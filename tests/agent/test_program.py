@@ -8,11 +8,11 @@ import pytest
 
 SCRIPTS = {
     "arguments": "import sys; print(sys.argv, sys.orig_argv[1:])",
-    "identity": "import sys; print(__name__, __file__, __spec__, __package__, type(__loader__).__name__, __doc__)",
+    "identity": "print(__name__, __file__, __spec__, __package__, type(__loader__).__name__, __doc__)",
     "main module": "import sys; x = 3; print(sys.modules['__main__'].x, sorted(globals()))",
     "path": "import sys; print(sys.path[0], len(sys.path)); import neighbour",
     "shadowed names": "import relay, program, init; print(relay.mine, program.mine, init.mine)",
-    "no trace": "import sys; print([m for m in sys.modules if 'insula' in m], [p for p in sys.path if 'insula/agent' in p])",
+    "no trace": "import sys; print([n for n in (*sys.modules, *sys.path) if 'insula_agent' in n or 'pid1' in n])",
     "stdin": "import sys; print(sys.stdin.read())",
     "exit code": "import sys; print('out'); sys.exit(7)",
     "exit message": "import sys; sys.exit('said on leaving')",
@@ -24,12 +24,12 @@ SCRIPTS = {
     "syntax": "print('never')\nx = = 1",
     "encoding": "# -*- coding: latin-1 -*-\nprint(ascii('\xe4'))",
     "at exit": "import atexit; atexit.register(print, 'bye'); print('hi')",
-    "threads": "import threading, time\nthreading.Thread(target=lambda: (time.sleep(.1), print('late'))).start()",
+    "threads": "import threading as t, time\nt.Thread(target=lambda: (time.sleep(.1), print('late'))).start()",
     "unflushed": "import sys; sys.stdout.write('x' * 100_000)",
     "fork": "import os; pid = os.fork(); os._exit(0) if not pid else print(os.waitpid(pid, 0)[1])",
     "processes": (
         "import multiprocessing as m\ndef double(n): return 2 * n\n"
-        "if __name__ == '__main__':\n    with m.get_context('spawn').Pool(1) as p: print(p.map(double, [1, 2]))"
+        "if __name__ == '__main__':\n    with m.get_context('spawn').Pool(1) as p: print(p.map(double, [2]))"
     ),
     "pickling": "import pickle\nclass C: pass\nprint(type(pickle.loads(pickle.dumps(C()))).__module__)",
     "asyncio": "import asyncio\nasync def f(): await asyncio.sleep(0); return 3\nprint(asyncio.run(f()))",

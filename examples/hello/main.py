@@ -1,0 +1,14 @@
+"""The least agent: reads its input, answers, leaves a result and an artifact."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+question = sys.stdin.read().strip() or "nobody"
+print(f"hello {question}")
+
+Path(os.environ.get("INSULA_RESULT", "/work/result.json")).write_text(json.dumps({"greeted": question}))
+artifacts = Path(os.environ.get("INSULA_ARTIFACTS", "/work/artifacts"))
+artifacts.mkdir(exist_ok=True)
+(artifacts / "greeting.txt").write_text(f"hello {question}\n")
