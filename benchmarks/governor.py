@@ -12,6 +12,7 @@ import asyncio
 import itertools
 import json
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -210,10 +211,10 @@ def main() -> None:
         figures = governing() + metering(Path(directory))
     if given.json:
         print(json.dumps({"figures": figures}))
-        return
-    for one in figures:
+    for one in () if given.json else figures:
         bound = f"(bound {one['bound']})" if one["bound"] is not None else ""
         print(f"{one['name']:<48} {one['value']:>12,} {one['unit']:<4} {bound}")
+    sys.exit(any(one["bound"] is not None and one["value"] > one["bound"] for one in figures))
 
 
 if __name__ == "__main__":
