@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Protocol
 
 import httptools
@@ -12,12 +13,16 @@ from insula.kernel.errors import InsulaError, ModelFailed
 _HEAD_BYTES = 64 * 1024
 
 
+def _nowhere(_data: bytes) -> None:
+    """Where bytes go that nobody waits for."""
+
+
 class Owner(Protocol):
     """The flight that a connection is working for."""
 
-    def head(self, status: int, headers: dict[bytes, bytes]) -> None: ...
-
-    def data(self, data: bytes) -> None: ...
+    def head(self, status: int, headers: dict[bytes, bytes]) -> Callable[[bytes], None]:
+        """Take the head; return where the body goes, part by part."""
+        ...
 
     def ended(self, reusable: bool) -> None: ...
 
@@ -28,8 +33,8 @@ class UpstreamConnection(asyncio.Protocol):
     """Parses responses for whoever owns the connection; idle, it only waits to be used or closed."""
 
     __slots__ = (
-        "_clean", "_delimited", "_done", "_head_bytes", "_headers", "_parser", "_paused", "_status",
-        "idle_since", "owner", "reused", "touched", "transport",
+        "_clean", "_delimited", "_deliver", "_done", "_head_bytes", "_headers", "_parser", "_paused",
+        "_status", "heard", "idle_since", "owner", "reused", "touched", "transport",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -37,6 +42,8 @@ class UpstreamConnection(asyncio.Protocol):
         self.owner: Owner | None = None
         self.reused = False
         self.touched = False  # a byte of the current response has arrived
+        self.heard = False  # a byte has arrived since somebody last looked
+        self._deliver: Callable[[bytes], None] = _nowhere
         self.idle_since = 0.0
         self._parser = httptools.HttpResponseParser(self)
         self._headers: dict[bytes, bytes] = {}
@@ -73,6 +80,7 @@ class UpstreamConnection(asyncio.Protocol):
     def abort(self) -> None:
         """Close at once and tell nobody."""
         self.owner = None
+        self._deliver = _nowhere
         if self.transport is not None:
             self.transport.abort()
 
@@ -85,7 +93,7 @@ class UpstreamConnection(asyncio.Protocol):
         if self.owner is None:  # an unasked-for byte on an idle connection: it is of no use any more
             self.abort()
             return
-        self.touched = True
+        self.touched = self.heard = True
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError:
@@ -127,11 +135,11 @@ class UpstreamConnection(asyncio.Protocol):
         self._head_bytes = 0
         headers = self._headers
         self._delimited = b"content-length" in headers or b"transfer-encoding" in headers
-        self.owner.head(status, headers)
+        self._deliver = self.owner.head(status, headers)
 
     def on_body(self, data: bytes) -> None:
         if self.owner is not None and not self._done:
-            self.owner.data(data)
+            self._deliver(data)
 
     def on_message_complete(self) -> None:
         if self._status and not self._done:
@@ -140,6 +148,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def _finish(self, reusable: bool) -> None:
         owner, self.owner = self.owner, None
+        self._deliver = _nowhere
         self.resume()
         self.reused = True
         if not reusable:

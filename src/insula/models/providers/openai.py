@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -177,13 +178,17 @@ class UpstreamFlight:
 
     def resume(self) -> None:
         self._paused = False
-        self._deadline = self._loop.time() + self._upstream.patience.between_bytes_s
         if self._connection is not None:
             self._connection.resume()
 
     def overdue(self, now: float) -> bool:
         """Whether the server is late; time spent paused is the caller's, not the server's."""
-        return not self._paused and now > self._deadline
+        connection = self._connection
+        if self._paused or (connection is not None and connection.heard):
+            self._deadline = now + self._upstream.patience.between_bytes_s
+            if connection is not None:
+                connection.heard = False
+        return now > self._deadline
 
     def fail(self, error: InsulaError) -> None:
         """End the call with ``error``."""
@@ -194,16 +199,12 @@ class UpstreamFlight:
 
     # from the connection
 
-    def head(self, status: int, headers: dict[bytes, bytes]) -> None:
-        self._deadline = self._loop.time() + self._upstream.patience.between_bytes_s
+    def head(self, status: int, headers: dict[bytes, bytes]) -> Callable[[bytes], None]:
         self._request = b""
-        if self._sink is not None:
-            self._sink.on_head(status, headers)
-
-    def data(self, data: bytes) -> None:
-        self._deadline = self._loop.time() + self._upstream.patience.between_bytes_s
-        if self._sink is not None:
-            self._sink.on_data(data)
+        sink = self._sink
+        assert sink is not None  # without one the connection would be closed
+        sink.on_head(status, headers)
+        return sink.on_data
 
     def ended(self, reusable: bool) -> None:
         connection, self._connection = self._connection, None
