@@ -206,7 +206,7 @@ async def fill_then_recover(
     outbox: Outbox, books: SqlBooks, make: Any, recover: Callable[[], None]
 ) -> set[str]:
     """Record until the disk refuses, then make room and go on; return the ids acknowledged."""
-    recorder = Recorder(outbox, books, linger_s=30)
+    recorder = Recorder(outbox, books, linger_s=0.01)
     await recorder.start()
     acknowledged: set[str] = set()
     refused = 0
@@ -222,7 +222,12 @@ async def fill_then_recover(
             if refused == 3:
                 break
     assert refused == 3 and acknowledged
+    with pytest.raises(UnavailableError):
+        recorder.check()
     recover()
+    while recorder.failure:
+        await asyncio.sleep(0.02)
+    recorder.check()
     event = make(9_999)
     await recorder.record(event)
     assert recorder.failure is None

@@ -100,7 +100,10 @@ class Outbox:
         return done
 
     async def sync(self) -> None:
-        """Return when everything appended so far is on the disk, or was refused."""
+        """Return when everything appended so far is on the disk, or was refused.
+
+        After a failure this also tries the disk again: ``failure`` then says how it went.
+        """
         passed = self._loop.create_future()
         self._waiting += 1
         self._queue.put(Entry(None, passed))
@@ -130,7 +133,7 @@ class Outbox:
         while True:
             batch, last = self._take()
             failure: OSError | None = None
-            if any(entry.event is not None for entry in batch):
+            if self.failure is not None or any(entry.event is not None for entry in batch):
                 failure = self._write(batch)
             if batch:
                 self._report(batch, failure)
@@ -179,7 +182,7 @@ class Outbox:
     def _resolve(self, batch: list[Entry], segment: Path | None, failure: OSError | None) -> None:
         """Tell the callers, on the loop."""
         self._waiting -= len(batch)
-        self._note(failure, len(batch))
+        self._note(failure, sum(entry.event is not None for entry in batch))
         if failure is None and segment is not None and segment != self._filling:
             self._begin(segment)
         for event, done in batch:
@@ -188,7 +191,7 @@ class Outbox:
             if done.done():
                 continue
             if event is not None and failure is not None:
-                done.set_exception(_unwritten(failure))
+                done.set_exception(unwritten(failure.strerror))
             else:
                 done.set_result(None)
         self.arrived.set()
@@ -207,7 +210,7 @@ class Outbox:
             self._filled.popleft().unlink(missing_ok=True)
 
     def _note(self, failure: OSError | None, events: int) -> None:
-        if failure is not None:
+        if failure is not None and events:
             _log.error("usage_not_recorded", reason=failure.strerror, events=events)
         self.failure = None if failure is None else str(failure.strerror)
 
@@ -246,9 +249,10 @@ def _last_number(directory: Path) -> int:
     return max((int(path.stem) for path in directory.glob("*.*") if path.stem.isdigit()), default=0)
 
 
-def _unwritten(failure: OSError) -> UnavailableError:
+def unwritten(reason: str | None) -> UnavailableError:
+    """Return the error of a call whose usage cannot be recorded."""
     return UnavailableError(
-        f"the usage of this call could not be recorded: {failure.strerror}",
+        f"the usage of this call could not be recorded: {reason}",
         hint="the operator has to make room on the platform's disk; then try again",
         retry_after_s=5.0,
     )

@@ -10,7 +10,7 @@ from typing import Protocol
 import structlog
 
 from insula.usage.event import UsageEvent
-from insula.usage.outbox import Outbox
+from insula.usage.outbox import Outbox, unwritten
 
 _log = structlog.get_logger()
 _BATCH = 500
@@ -40,8 +40,16 @@ class Recorder:
 
     @property
     def failure(self) -> str | None:
-        """Why the last event could not be made durable, or ``None``: calls should wait until it is cured."""
+        """Why events cannot be made durable at present, or ``None``. Tried again every second."""
         return self._outbox.failure
+
+    def check(self) -> None:
+        """Raise ``UnavailableError`` while events cannot be recorded.
+
+        Asked before a call is sent, so that no tokens are spent that could not be metered.
+        """
+        if self._outbox.failure is not None:
+            raise unwritten(self._outbox.failure)
 
     async def start(self) -> None:
         """Book what an earlier process left behind, then begin."""
@@ -88,6 +96,9 @@ class Recorder:
                 _log.exception("usage_not_booked")
                 self._outbox.arrived.set()
                 await asyncio.sleep(_RETRY_S)
+            if self._outbox.failure is not None:
+                await asyncio.sleep(_RETRY_S)
+                await self._outbox.sync()  # tries the disk, and wakes this loop again
 
     async def _move(self) -> int:
         """Book one batch and drop it from the outbox; return its size.
