@@ -6,7 +6,6 @@ from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
-from starlette.middleware import Middleware
 
 from insula import __version__
 from insula.api import problem
@@ -43,6 +42,22 @@ _PROBLEM: dict[str, Any] = {
 
 def create_app(running: Platform) -> FastAPI:
     """Return the control plane of ``running``, a started platform."""
+    app = _routed()
+    app.state.platform = running
+    app.state.contexts = Contexts(running)
+    # The last one added is the outermost.
+    app.add_middleware(Replay, credentials=running.credentials, clock=running.clock)
+    app.add_middleware(BodyBound)
+    app.add_middleware(Access, clock=running.clock)
+    return app
+
+
+def openapi() -> dict[str, Any]:
+    """Return the OpenAPI document; needs no platform."""
+    return _routed().openapi()
+
+
+def _routed() -> FastAPI:
     app = FastAPI(
         title="Insula",
         version=__version__,
@@ -50,16 +65,9 @@ def create_app(running: Platform) -> FastAPI:
         openapi_url=f"{PREFIX}/openapi.json",
         docs_url=None,
         redoc_url=None,
-        middleware=[
-            Middleware(Access, clock=running.clock),
-            Middleware(BodyBound),
-            Middleware(Replay, credentials=running.credentials, clock=running.clock),
-        ],
         generate_unique_id_function=_operation_id,
         redirect_slashes=False,
     )
-    app.state.platform = running
-    app.state.contexts = Contexts(running)
     app.include_router(_control_plane(), prefix=PREFIX)
     app.include_router(health.router)
     problem.install(app)

@@ -5,15 +5,14 @@ A bundle and the input of a run have larger bounds of their own; everything else
 
 from __future__ import annotations
 
-import contextlib
-
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from insula.bundles import BundleBounds
 from insula.kernel.errors import TooLarge
 
 JSON_BYTES_MAX = 1024 * 1024
 RUN_BYTES_MAX = 8 * 1024 * 1024
-BUNDLE_BYTES_MAX = 64 * 1024 * 1024
+BUNDLE_BYTES_MAX = BundleBounds().packed_bytes
 
 
 def bound_for(method: str, path: str) -> int:
@@ -56,8 +55,11 @@ class BodyBound:
                 started = True
                 await send(message)
 
-        with contextlib.suppress(TooLarge):
+        try:
             await self._app(scope, counted, unless_over)
+        except TooLarge:
+            if not over:
+                raise
         if over and not started:  # whatever the framework made of it, this is what happened
             raise _too_large(bound)
 

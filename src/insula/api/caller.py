@@ -59,7 +59,10 @@ class Caller:
         """Return ``tenant`` if it exists for this caller. Raises ``NotFound``."""
         if self.principal.tenant not in {None, tenant}:
             raise stranger(tenant)
-        self.platform.registry.get(tenant)
+        try:
+            self.platform.registry.get(tenant)
+        except NotFound:
+            raise stranger(tenant) from None
         return tenant
 
     def must_be_operator(self) -> None:

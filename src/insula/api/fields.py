@@ -8,6 +8,7 @@ from fastapi import Header, Path, Query
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 
 from insula.kernel import ids
+from insula.tenancy import Tier, Trust
 
 T = TypeVar("T")
 
@@ -34,6 +35,7 @@ RunPath = Annotated[
     ids.RunId, Path(description="The run's id."), AfterValidator(ids.run_id), WithJsonSchema(_RUN_SCHEMA)
 ]
 NamePath = Annotated[str, Path(min_length=1, max_length=200)]
+LabelPath = Annotated[str, Path(max_length=200), WithJsonSchema(_LABEL_SCHEMA)]
 CursorQuery = Annotated[
     str | None, Query(max_length=200, description="`next` of the page before; leave it out for the first.")
 ]
@@ -47,6 +49,29 @@ IdempotencyHeader = Annotated[
         description="A repeat with the same key and body does nothing new and gets the first answer.",
     ),
 ]
+TIERS = {
+    "type": "string",
+    "enum": [tier.value for tier in Tier],
+    "description": "How strongly it is isolated.",
+}
+TierWord = Annotated[str, Field(max_length=40), WithJsonSchema(TIERS)]
+TierQuery = Annotated[str, Query(max_length=40), WithJsonSchema(TIERS)]
+TrustQuery = Annotated[
+    str | None,
+    Query(max_length=40),
+    WithJsonSchema({"type": "string", "enum": [trust.value for trust in Trust]}),
+]
+DayQuery = Annotated[
+    str | None,
+    Query(max_length=40),
+    WithJsonSchema({"type": "string", "format": "date", "description": "A UTC day; included."}),
+]
+ModelId = Annotated[
+    str,
+    Field(min_length=1, max_length=128),
+    WithJsonSchema({"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,127}$"}),
+]
+LabelField = Annotated[str, Field(max_length=48), WithJsonSchema(_LABEL_SCHEMA)]
 Name = Annotated[str, Field(min_length=1, max_length=80)]
 Stamp = Annotated[str, Field(description="RFC 3339, UTC.")]
 

@@ -7,6 +7,7 @@ machines, ``hint`` says what to do next, ``field`` names the input at fault.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -24,6 +25,7 @@ PAGE = "/docs/reference/errors.md#"
 
 _HTTP_CODES = {404: "not_found", 405: "method_not_allowed", 413: "too_large", 415: "unsupported_media_type"}
 _HTTP_HINTS = {
+    400: "send one JSON object with content-type application/json",
     404: "the paths are listed in /api/v1/openapi.json",
     405: "the Allow header lists the methods this path takes",
 }
@@ -119,11 +121,26 @@ def install(app: FastAPI) -> None:
 
     async def on_http(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
-        return answer(_http_problem(request, error), error.headers)
+        headers = dict(error.headers or {})
+        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            headers["allow"] = allowed(app.openapi()["paths"], request.url.path) or headers.get("Allow", "")
+            headers.pop("Allow", None)
+        return answer(_http_problem(request, error), headers)
 
     app.add_exception_handler(InsulaError, on_insula)
     app.add_exception_handler(RequestValidationError, on_validation)
     app.add_exception_handler(HTTPException, on_http)
+
+
+def allowed(paths: Mapping[str, Mapping[str, Any]], path: str) -> str:
+    """Return the value of ``Allow``: each method that a template of an OpenAPI document takes at ``path``."""
+    methods = {
+        method.upper()
+        for template, operations in paths.items()
+        if re.fullmatch(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(template)), path)
+        for method in operations
+    }
+    return ", ".join(sorted(methods))
 
 
 def _http_problem(request: Request, error: HTTPException) -> Problem:

@@ -16,7 +16,8 @@ from insula.kernel.errors import Misconfigured, Unauthenticated
 from insula.settings import Settings, load
 
 if TYPE_CHECKING:
-    from insula.wiring import Home, Platform
+    from insula.wiring import Platform
+    from insula.wiring.home import Home
 
 
 def run_up(place: Place, **flags: Any) -> None:
@@ -24,7 +25,7 @@ def run_up(place: Place, **flags: Any) -> None:
     import uvloop
 
     from insula.logs import configure
-    from insula.wiring import Home
+    from insula.wiring.home import Home
 
     settings = load(home=place.home, **flags)
     configure(settings.log_level, as_json=settings.log_json)

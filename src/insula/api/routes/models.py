@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Self
 
 from fastapi import APIRouter, Depends, Path
-from pydantic import Field
+from pydantic import Field, WithJsonSchema
 
 from insula.api.caller import Caller, needs
 from insula.api.fields import (
@@ -13,14 +13,15 @@ from insula.api.fields import (
     CursorQuery,
     Gone,
     IdempotencyHeader,
+    LabelField,
     LimitQuery,
+    ModelId,
     NamePath,
     Page,
     TenantPath,
     View,
 )
 from insula.api.paging import paged
-from insula.kernel.errors import InvalidRequest
 from insula.models import Endpoint, Entitlement, Model
 
 router = APIRouter(tags=["models"])
@@ -31,7 +32,19 @@ GrantReader = Annotated[Caller, Depends(needs("entitlements:read"))]
 GrantWriter = Annotated[Caller, Depends(needs("entitlements:write"))]
 ModelPath = Annotated[str, Path(min_length=1, max_length=128, description="The model's id.")]
 TokenBound = Annotated[int | None, Field(ge=1, le=100_000_000)]
-ModelId = Annotated[str, Field(min_length=1, max_length=128)]
+
+
+EndpointKind = Annotated[str, Field(max_length=20), WithJsonSchema({"type": "string", "enum": ["openai"]})]
+OutputField = Annotated[
+    str,
+    Field(max_length=40),
+    WithJsonSchema({"type": "string", "enum": ["max_tokens", "max_completion_tokens"]}),
+]
+BaseUrl = Annotated[
+    str,
+    Field(max_length=2000),
+    WithJsonSchema({"type": "string", "format": "uri", "description": "http(s)://host[:port]/v1"}),
+]
 
 
 class ModelSpec(Body):
@@ -45,15 +58,15 @@ class ModelSpec(Body):
 class EndpointCreate(Body):
     """A server that speaks the OpenAI wire format."""
 
-    name: Annotated[str, Field(max_length=48)]
-    kind: Annotated[str, Field(max_length=20)] = "openai"
-    base_url: Annotated[str, Field(max_length=2000)] | None = None
+    name: LabelField
+    kind: EndpointKind = "openai"
+    base_url: BaseUrl
     models: Annotated[list[ModelId | ModelSpec], Field(min_length=1, max_length=1000)]
     key: (
         Annotated[str, Field(max_length=4096, description="Its API key; sealed on arrival, never returned.")]
         | None
     ) = None
-    output_field: Annotated[str, Field(max_length=40)] = "max_tokens"
+    output_field: OutputField = "max_tokens"
 
 
 class EndpointView(View):
@@ -110,12 +123,6 @@ class GrantView(View):
 @router.post("/endpoints", status_code=201)
 def add_endpoint(body: EndpointCreate, who: EndpointWriter, _key: IdempotencyHeader = None) -> EndpointView:
     """Add an endpoint. One model id is served by exactly one endpoint."""
-    if body.base_url is None:
-        raise InvalidRequest(
-            f"an endpoint of kind {body.kind!r} needs its address",
-            hint="give base_url, http(s)://host/v1",
-            field="base_url",
-        )
     models = [m if isinstance(m, str) else Model(m.id, m.context_tokens, m.max_output) for m in body.models]
     made = who.platform.catalog.add_endpoint(
         body.name, body.kind, body.base_url, models, body.key, output_field=body.output_field

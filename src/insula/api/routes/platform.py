@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends
 
 from insula import __version__
 from insula.api.caller import Caller, needs
-from insula.api.fields import View
+from insula.api.fields import TrustQuery, View
 from insula.api.host import HostReport, judge
 from insula.tenancy import parse_trust
 
@@ -45,7 +45,7 @@ def platform(who: Reader) -> PlatformView:
 
 
 @router.get("/doctor")
-async def doctor(who: Reader, trust: Annotated[str | None, Query(max_length=40)] = None) -> HostReport:
+async def doctor(who: Reader, trust: TrustQuery = None) -> HostReport:
     """Say what the host can isolate with, what is missing, and the fix."""
     judged = who.platform.settings.trust if trust is None else parse_trust(trust)
     return judge(who.platform.sandboxes.report(), judged)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+from collections.abc import AsyncIterator
 from typing import Annotated, Any, Literal, Self
 
 from fastapi import APIRouter, Depends, Header, Path, Response
@@ -26,8 +27,9 @@ from insula.api.fields import (
     View,
 )
 from insula.identity import Runs, VerifiedContext
-from insula.kernel.errors import InvalidRequest, NotFound
+from insula.kernel.errors import Denied, InvalidRequest, NotFound
 from insula.kernel.ids import RunId
+from insula.runs import RunEvent
 from insula.runs import RunView as Run
 
 router = APIRouter(tags=["runs"])
@@ -198,7 +200,23 @@ async def events(
     """Follow a run as server-sent events, from its first line to its last, live."""
     context = await _context(who, run)
     await who.platform.runs.get(context, run)
-    return stream(who.platform.runs.follow(context, run, after=after or 0))
+    return stream(_following(who, context, run, after or 0))
+
+
+async def _following(
+    who: Caller, context: VerifiedContext[Runs], run: RunId, after: int
+) -> AsyncIterator[RunEvent]:
+    """Yield a run's events for as long as it takes: an expired context is proven anew, or the stream ends."""
+    while True:
+        try:
+            async for event in who.platform.runs.follow(context, run, after=after):
+                yield event
+                after = event.seq
+            return
+        except Denied as denied:
+            if denied.details.get("rule") != "expired":
+                raise
+            context = who.context(context.tenant, Runs)
 
 
 @router.get("/runs/{run}/journal")

@@ -8,7 +8,16 @@ from fastapi import APIRouter, Depends
 from pydantic import Field
 
 from insula.api.caller import Caller, needs
-from insula.api.fields import Body, CursorQuery, IdempotencyHeader, LimitQuery, NamePath, Page, View
+from insula.api.fields import (
+    Body,
+    CursorQuery,
+    IdempotencyHeader,
+    LabelField,
+    LabelPath,
+    LimitQuery,
+    Page,
+    View,
+)
 from insula.api.paging import paged
 from insula.runtimes import Runtime
 
@@ -20,7 +29,7 @@ Writer = Annotated[Caller, Depends(needs("runtimes:write"))]
 class RuntimeCreate(Body):
     """A runtime to build."""
 
-    name: Annotated[str, Field(max_length=48)]
+    name: LabelField
     requirements: Annotated[
         str, Field(max_length=200_000, description="Text of a pip requirements file; wheels only.")
     ] = ""
@@ -58,6 +67,6 @@ def list_(who: Reader, cursor: CursorQuery = None, limit: LimitQuery = 50) -> Pa
 
 
 @router.get("/runtimes/{name}")
-def get(name: NamePath, who: Reader) -> RuntimeView:
+def get(name: LabelPath, who: Reader) -> RuntimeView:
     """Return a runtime and its packages."""
     return RuntimeView.of(who.platform.runtimes.get(name))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Annotated, Literal, Self
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends
 from pydantic import Field
 
 from insula.api.caller import Caller, needs
@@ -18,18 +18,20 @@ from insula.api.fields import (
     Stamp,
     TenantField,
     TenantPath,
+    TierQuery,
+    TierWord,
     View,
 )
 from insula.kernel.clock import rfc3339
 from insula.kernel.ids import TenantId
 from insula.tenancy import IsolationProfile, Tenant, parse_tier, plan, resolve
-from insula.wiring import DeletionReceipt, Platform
+from insula.wiring import Platform
+from insula.wiring.tenants import DeletionReceipt
 
 router = APIRouter(tags=["tenants"])
 Reader = Annotated[Caller, Depends(needs("tenants:read"))]
 Writer = Annotated[Caller, Depends(needs("tenants:write"))]
 
-TierWord = Annotated[str, Field(max_length=40, description="free, pro, enterprise or dedicated.")]
 OverrideValue = Annotated[str, Field(max_length=80)] | int | float
 Overrides = Annotated[
     dict[str, OverrideValue], Field(max_length=32, description="Cells of the tier to raise, by name.")
@@ -192,7 +194,7 @@ def change(tenant: TenantPath, body: TenantChange, who: Writer) -> TenantView:
 
 
 @router.get("/tenants/{tenant}/tier-plan")
-def plan_tier(tenant: TenantPath, tier: Annotated[str, Query(max_length=40)], who: Reader) -> PlanView:
+def plan_tier(tenant: TenantPath, tier: TierQuery, who: Reader) -> PlanView:
     """Show what a change of tier would move. Changes nothing."""
     now = who.platform.registry.get(who.must_see(tenant))
     trust = who.platform.settings.trust

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Self
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends
 from pydantic import Field
 
 from insula.api.caller import Caller, needs
-from insula.api.fields import TenantPath, View
+from insula.api.fields import DayQuery, TenantPath, View
 from insula.identity import Usage
 from insula.usage import UsageRow
 
 router = APIRouter(tags=["usage"])
 Reader = Annotated[Caller, Depends(needs("usage:read"))]
-Day = Annotated[str | None, Query(max_length=40, description="A UTC day, 2026-11-23; included.")]
 
 
 class Totals(View):
@@ -61,7 +60,7 @@ def _fields(row: UsageRow) -> dict[str, Any]:
 
 
 @router.get("/tenants/{tenant}/usage")
-async def usage(tenant: TenantPath, who: Reader, since: Day = None, until: Day = None) -> UsageView:
+async def usage(tenant: TenantPath, who: Reader, since: DayQuery = None, until: DayQuery = None) -> UsageView:
     """Return tokens and cost by day, model and agent."""
     context = who.context(tenant, Usage)
     report = await who.platform.usage_reports.report(context, since, until)

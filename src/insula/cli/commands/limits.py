@@ -66,4 +66,8 @@ def limit_path(scope: str) -> str:
 
 
 def _print(limits: dict[str, Any]) -> None:
-    show.facts({name: "unlimited" if value is None else value for name, value in limits.items()})
+    show.facts({name: _absent(name) if value is None else value for name, value in limits.items()})
+
+
+def _absent(name: str) -> str:
+    return "a minute's worth" if name.endswith("_burst") else "unlimited"

@@ -32,15 +32,10 @@ def add(
     ctx: typer.Context,
     name: NameArg,
     model: Annotated[list[str], typer.Option(metavar="ID", help="A model it serves. Repeat it.")],
+    base_url: Annotated[str, typer.Option(metavar="URL", help="Where it answers, such as https://host/v1.")],
     kind: Annotated[
-        str,
-        typer.Option(
-            metavar="openai|local", help="openai: any compatible server. local: the embedded model."
-        ),
+        str, typer.Option(metavar="KIND", help="openai: any server that speaks its wire format.")
     ] = "openai",
-    base_url: Annotated[
-        str | None, typer.Option(metavar="URL", help="Where it answers, such as https://host/v1.")
-    ] = None,
     key_stdin: Annotated[bool, typer.Option("--key-stdin", help="Read its API key from stdin.")] = False,
 ) -> None:
     """Add an endpoint. Its key is sealed on arrival and leaves the platform only towards that endpoint."""

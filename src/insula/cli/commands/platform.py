@@ -38,6 +38,10 @@ def up(
     gateway_port: Annotated[
         int | None, typer.Option(metavar="N", help="Port of the gateway; 0 picks one. [default: 8421]")
     ] = None,
+    local_model: Annotated[
+        bool | None,
+        typer.Option("--local-model", help="Serve the small local model too (extra `local-model`)."),
+    ] = None,
     trust: Annotated[
         str | None,
         typer.Option(metavar="saas|internal", help="Who the tenants are to each other. [default: saas]"),
@@ -50,7 +54,7 @@ def up(
     from insula.cli.up import run_up
 
     place: Place = ctx.obj
-    run_up(place, host=host, port=port, gateway_port=gateway_port, trust=trust)
+    run_up(place, host=host, port=port, gateway_port=gateway_port, trust=trust, local_model=local_model)
 
 
 def doctor(

@@ -96,10 +96,14 @@ def _print(tenant: dict[str, Any]) -> None:
             "created": show.when(tenant["created_at"]),
             "overrides": tenant["overrides"],
             "exceptions": profile["exceptions"],
-            **{name: profile[name] for name in ("compute", "pool", "state", "vectors", "inference", "lanes")},
+            "compute": f"{profile['compute']} or stronger",
+            "pool": profile["pool"],
+            "relational": profile["state"],
+            "vectors": profile["vectors"],
+            "inference": profile["inference"],
+            "lanes": profile["lanes"],
             **{f"sandbox {name}": value for name, value in profile["sandbox"].items()},
         }
-        | {"isolation of state": profile["state"], "state": tenant["state"]}
     )
 
 
