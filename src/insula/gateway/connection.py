@@ -45,7 +45,7 @@ class Connection(asyncio.Protocol):
     """Keeps order and time, writes. The reader knows what bytes mean, the site what requests mean."""
 
     __slots__ = (
-        "_chunked", "_closing", "_later", "_loop", "_reader", "_reading", "_stalled", "deadline", "exchange",
+        "_chunked", "_closing", "_discarded", "_later", "_loop", "_reader", "_reading", "_stalled", "deadline", "exchange",
         "request", "site", "transport",
     )  # fmt: skip
 
@@ -59,6 +59,7 @@ class Connection(asyncio.Protocol):
         self._later = b""
         self._chunked = False
         self._closing = False
+        self._discarded = 0
         self._stalled = False
         self._reading = True
         self._loop = asyncio.get_running_loop()
@@ -83,8 +84,8 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self._closing:
-            return
-        if self.request is None and not self._reader.queue:
+            self._discard(len(data))
+        elif self.request is None and not self._reader.queue:
             self._read(data)
         else:
             self._keep_for_later(data)
@@ -231,6 +232,12 @@ class Connection(asyncio.Protocol):
         if not self._reading and self.transport is not None:
             self._reading = True
             self.transport.resume_reading()
+
+    def _discard(self, size: int) -> None:
+        """Bytes that came after the end: a few are read so that the answer arrives, a flood is not."""
+        self._discarded += size
+        if self._discarded > _READ_AHEAD:
+            self.abort()
 
     def _answer_fault(self, fault: InsulaError) -> None:
         self._reader.drop()
