@@ -12,7 +12,7 @@ SCRIPTS = {
     "main module": "import sys; x = 3; print(sys.modules['__main__'].x, sorted(globals()))",
     "path": "import sys; print(sys.path[0], len(sys.path)); import neighbour",
     "shadowed names": "import relay, program, init; print(relay.mine, program.mine, init.mine)",
-    "no trace": "import sys; print([n for n in (*sys.modules, *sys.path) if 'insula_agent' in n or 'pid1' in n])",
+    "no trace": "import sys; print([n for n in (*sys.modules, *sys.path) if 'insula_agent' in n])",
     "stdin": "import sys; print(sys.stdin.read())",
     "exit code": "import sys; print('out'); sys.exit(7)",
     "exit message": "import sys; sys.exit('said on leaving')",
@@ -24,7 +24,7 @@ SCRIPTS = {
     "syntax": "print('never')\nx = = 1",
     "encoding": "# -*- coding: latin-1 -*-\nprint(ascii('\xe4'))",
     "at exit": "import atexit; atexit.register(print, 'bye'); print('hi')",
-    "threads": "import threading as t, time\nt.Thread(target=lambda: (time.sleep(.1), print('late'))).start()",
+    "threads": "import threading as t, time\nt.Thread(target=lambda: print(time.sleep(0.1))).start()",
     "unflushed": "import sys; sys.stdout.write('x' * 100_000)",
     "fork": "import os; pid = os.fork(); os._exit(0) if not pid else print(os.waitpid(pid, 0)[1])",
     "processes": (

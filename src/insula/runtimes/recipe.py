@@ -10,8 +10,10 @@ from insula.kernel.errors import InvalidRequest
 from insula.runtimes.interpreter import Interpreter
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,46}[a-z0-9])?")
+_VERSION = r"(===|[<>=!~]=|[<>])\s*[^\s;,@]+"
 _REQUIREMENT = re.compile(
-    r"[A-Za-z0-9][A-Za-z0-9._-]*(\s*\[[A-Za-z0-9._,\s-]+\])?\s*([<>=!~]=?=?\s*[^;@]+)?(;.*)?"
+    r"[A-Za-z0-9][A-Za-z0-9._-]*\s*(\[[A-Za-z0-9._,\s-]+\]\s*)?"
+    rf"({_VERSION}\s*(,\s*{_VERSION}\s*)*)?(;.*)?"
 )
 _HASH = re.compile(r"\s--hash=sha(256|384|512):[0-9a-f]+")
 _BUILDER = "2"  # raised whenever the builder would make another tree from the same input
