@@ -87,6 +87,9 @@ def test_any_other_order_is_found(order: list[int]) -> None:
 def test_any_removal_is_found_first_middle_last_or_all(gone: set[int]) -> None:
     report = judge(b"".join(line for index, line in enumerate(LINES) if index not in gone))
     assert not report.ok and report.at_seq == min(gone) + 1
+    last_left = max(set(range(COUNT)) - gone, default=-1)
+    said = "removed, inserted or reordered" if last_left > min(gone) else "were removed"
+    assert report.problem is not None and report.problem.endswith(said)
 
 
 @settings(deadline=None)
