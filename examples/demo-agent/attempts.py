@@ -50,7 +50,7 @@ def other_workspace(other: str, home: Path) -> str:
     for path in places:
         if wanted in _start_of(path) or _listable(path):
             raise BreachError(f"reached {path}")
-    return f"{home.name} does not exist in here; none of {seen} visible files holds {other}'s diary"
+    return f"the platform's home is not in here; none of {seen} visible files holds {other}'s diary"
 
 
 def internet() -> str:

@@ -60,18 +60,23 @@ def door_at(tmp_path: Path) -> Iterator[Callable[[Callable[[socket.socket], None
         door.close()
 
 
+def compiled(tmp_path: Path) -> tuple[str, ...]:
+    return (sys.executable, str(compile_pid1(tmp_path / "pid1") / "__main__.pyc"), "--")
+
+
 @pytest.fixture(params=["source", "compiled"])
 def pid1(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, ...]:
     """The command that starts pid 1, from its source and as sandboxes get it."""
     if request.param == "source":
         return (sys.executable, str(SOURCE), "--")
-    return (sys.executable, str(compile_pid1(tmp_path / "pid1") / "__main__.pyc"), "--")
+    return compiled(tmp_path)
 
 
 @pytest.fixture
-def start(pid1: tuple[str, ...], tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+def start(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
     """Starts a program below pid 1, in a free port's stead of 8700, in ``tmp_path``."""
     started: list[subprocess.Popen[bytes]] = []
+    pid1 = compiled(tmp_path)
 
     def start(*program: str, **environment: str) -> subprocess.Popen[bytes]:
         inside = {**os.environ, "INSULA_PORT": "0", "INSULA_DOOR": str(tmp_path / "door.sock"), **environment}
