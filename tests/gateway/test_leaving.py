@@ -134,7 +134,7 @@ def test_the_end_of_a_stream_waits_for_the_books(plane: Any) -> None:
     with pytest.raises(TimeoutError):
         seen += caller.recv(65536)
     assert b"[DONE]" not in seen
-    future, event = held[0]
+    future, _ = held[0]
     plane.loop.call_soon_threadsafe(future.set_result, None)
     caller.settimeout(5)
     assert read_until(caller, b"0\r\n\r\n").count(b"[DONE]") == 1

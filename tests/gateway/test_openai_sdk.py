@@ -1,4 +1,4 @@
-"""The unmodified OpenAI package, through a door and through the public listener: same pipeline, same meter."""
+"""The unmodified OpenAI package, through a door and by key: same pipeline, same meter."""
 
 from __future__ import annotations
 
@@ -102,9 +102,11 @@ def test_a_key_and_a_door_meet_the_same_limits(plane: Any, relay: Any) -> None:
     for base, key in ((door, "x"), (plane.listener.url, plane.key(acme))):
         with openai.OpenAI(base_url=base + "/v1", api_key=key, max_retries=0) as client:
             client.chat.completions.create(**ASK)
-    with openai.OpenAI(base_url=door + "/v1", api_key="x", max_retries=0) as client:
-        with pytest.raises(openai.RateLimitError) as refused:
-            client.chat.completions.create(**ASK)
+    with (
+        openai.OpenAI(base_url=door + "/v1", api_key="x", max_retries=0) as client,
+        pytest.raises(openai.RateLimitError) as refused,
+    ):
+        client.chat.completions.create(**ASK)
     headers = refused.value.response.headers
     body: Any = refused.value.body
     assert (body["type"], body["code"], body["level"]) == ("requests", "rate_limit_exceeded", "tenant")
