@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,8 +28,10 @@ class Keys:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> SqlModels:
-    return SqlModels(ControlDatabase(tmp_path / "control.db"))
+def store(tmp_path: Path) -> Iterator[SqlModels]:
+    control = ControlDatabase(tmp_path / "control.db")
+    yield SqlModels(control)
+    control.close()
 
 
 def test_endpoints_survive_and_their_keys_lie_elsewhere(store: SqlModels) -> None:

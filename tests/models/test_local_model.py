@@ -1,4 +1,4 @@
-"""The local model as it runs: small, unprivileged, metered, told when a caller leaves, gone with its parent."""
+"""The local model as it runs: unprivileged, metered, told who leaves, gone with its parent."""
 
 from __future__ import annotations
 
