@@ -8,11 +8,6 @@ writing side is passed on as such (half-close), and a broken connection breaks i
 import _socket
 import select
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:  # `typing` would cost more than this whole file
-    from collections.abc import Callable
-    from typing import NoReturn
-
 CHUNK = 65536
 CONNECTIONS = 256
 RETRY_S = 0.01
@@ -40,40 +35,31 @@ class End:
 
 
 class Relay:
-    """Serves ``listener`` for ever; ``door`` is the path of the Unix socket."""
+    """Serves ``listener``, which ``epoll`` watches already; ``door`` is the path of the Unix socket."""
 
-    def __init__(self, listener: _socket.socket, door: str) -> None:
+    def __init__(self, epoll: select.epoll, listener: _socket.socket, door: str) -> None:
+        self._epoll = epoll
         self._listener = listener
         self._door = door
-        self._epoll = select.epoll()
         self._ends: dict[int, End] = {}
-        self._others: dict[int, Callable[[], None]] = {}
         self._undelivered: list[_socket.socket] = []
-        self._accepting = False
-        self._accept(True)
+        self._listening = True
 
-    def watch(self, descriptor: int, action: "Callable[[], None]") -> None:
-        """Call ``action`` whenever ``descriptor`` is readable."""
-        self._others[descriptor] = action
-        self._epoll.register(descriptor, _IN)
+    @property
+    def patience_s(self) -> float:
+        """How long to wait for events at most before ``try_again``; -1: for ever."""
+        return RETRY_S if self._undelivered else -1
 
-    def run(self) -> "NoReturn":
-        """Relay until the process exits."""
-        while True:
-            self.step(-1)
+    def handle(self, descriptor: int, events: int) -> None:
+        """Act on what ``epoll`` reported of a descriptor."""
+        end = self._ends.get(descriptor)
+        if end:
+            self._carry(end, events)
+        elif descriptor == self._listener.fileno():
+            self._accept()
 
-    def step(self, timeout: float) -> None:
-        """Wait at most ``timeout`` seconds (-1: for ever) and handle what is ready."""
-        if self._undelivered:
-            timeout = RETRY_S
-        for descriptor, events in self._epoll.poll(timeout):
-            end = self._ends.get(descriptor)
-            if end:
-                self._handle(end, events)
-            elif descriptor in self._others:
-                self._others[descriptor]()
-            elif descriptor == self._listener.fileno():
-                self._welcome()
+    def try_again(self) -> None:
+        """Connect those whom the door had no room for."""
         if self._undelivered:
             waiting, self._undelivered = self._undelivered, []
             for client in waiting:
@@ -81,13 +67,13 @@ class Relay:
 
     # -- connections ---------------------------------------------------------------------------------
 
-    def _welcome(self) -> None:
+    def _accept(self) -> None:
         try:
             descriptor, _ = self._listener._accept()  # type: ignore[attr-defined]
         except BlockingIOError:
             return
         except OSError:  # out of descriptors: wait until a connection ends
-            self._accept(not self._ends)
+            self._listen(not self._ends)
             return
         client = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM, 0, descriptor)
         client.setblocking(False)
@@ -107,7 +93,7 @@ class Relay:
         else:
             self._pair(End(client), End(door))
         full = len(self._ends) // 2 + len(self._undelivered) >= CONNECTIONS
-        self._accept(not full)
+        self._listen(not full)
 
     def _pair(self, client: End, door: End) -> None:
         client.twin, door.twin = door, client
@@ -115,9 +101,9 @@ class Relay:
             self._ends[end.socket.fileno()] = end
             self._watch_for(end)
 
-    def _accept(self, wanted: bool) -> None:
-        if wanted != self._accepting:
-            self._accepting = wanted
+    def _listen(self, wanted: bool) -> None:
+        if wanted != self._listening:
+            self._listening = wanted
             if wanted:
                 self._epoll.register(self._listener.fileno(), _IN)
             else:
@@ -131,11 +117,11 @@ class Relay:
                 if each.events:
                     self._epoll.unregister(descriptor)
                 each.socket.close()
-        self._accept(True)
+        self._listen(True)
 
     # -- bytes ---------------------------------------------------------------------------------------
 
-    def _handle(self, end: End, events: int) -> None:
+    def _carry(self, end: End, events: int) -> None:
         try:
             if end.pending is not None and events & ~_IN:
                 self._send(end, end.pending)
