@@ -39,9 +39,9 @@ _SCHEMA = (
     )""",
 )
 _ROW = (
-    "run, agent, bundle, request, timeout_s, created_at, state, attempt, cancel_requested, cause, reason, hint,"
-    " backend, exit_code, result, calls, input_tokens, output_tokens, cost_nanousd, started_at, finished_at,"
-    " destroyed"
+    "run, agent, bundle, request, timeout_s, created_at, state, attempt, cancel_requested, cause, reason,"
+    " hint, backend, exit_code, result, calls, input_tokens, output_tokens, cost_nanousd, started_at,"
+    " finished_at, destroyed"
 )
 _CHANGEABLE = frozenset(_ROW.replace(" ", "").split(",")) - {
     "run",

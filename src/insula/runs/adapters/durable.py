@@ -26,6 +26,7 @@ Body = Callable[[TenantId, RunId], Coroutine[Any, Any, str]]
 
 _WORKFLOW = "insula.run"
 _SHAPE = "1"  # raise it only when a body can no longer take up what an older one left
+LISTEN_S = 1.0
 _GOING = ("PENDING", "ENQUEUED", "DELAYED")
 _PRAGMAS = (
     "pragma busy_timeout=30000",
@@ -46,13 +47,13 @@ class Durable:
     def __init__(self, path: Path, body: Body) -> None:
         self._path = path
         self._body = body
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="insula-durable", daemon=True)
         self._workflow: Any = None
 
     async def start(self) -> None:
         """Open the database and take up every workflow that a former platform left."""
         home = asyncio.get_running_loop()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="insula-durable", daemon=True)
         self._thread.start()
         await self._there(self._launch(home))
 
@@ -99,6 +100,7 @@ class Durable:
             "enable_otlp": False,
             "log_level": "ERROR",
             "max_executor_threads": 8,
+            "notification_listener_polling_interval_sec": LISTEN_S,
         }
 
     async def _begin(self, tenant: TenantId, run: RunId) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from insula.kernel.errors import AlreadyExists
 from insula.kernel.ids import AgentName, RunId, TenantId
 from insula.runs.run import RunSummary
 from insula.runs.states import OPEN, RunState
@@ -63,7 +64,16 @@ class RunIndex:
         control.create(_metadata)
 
     def add(self, entry: Entry) -> Entry:
-        """Write ``entry``; when its key is taken, write nothing and return the entry that has it."""
+        """Write ``entry``; when its key is taken, write nothing and return the entry that has it.
+
+        Raises ``AlreadyExists`` when its run id is in use.
+        """
+        try:
+            return self._add(entry)
+        except sa.exc.IntegrityError:
+            raise AlreadyExists("a run of this id exists", hint="submit again", field="run") from None
+
+    def _add(self, entry: Entry) -> Entry:
         with self._control.begin() as connection:
             taken = self._by_key(connection, entry.tenant, entry.key_hash)
             if taken is not None:
