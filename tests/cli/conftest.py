@@ -50,12 +50,10 @@ def start(home: Path, *flags: str) -> tuple[subprocess.Popen[str], dict[str, Any
     """Start a platform in ``home``; return its process and the line it prints when it is ready."""
     command = [sys.executable, "-m", "insula.cli.main", "up", "--json", "--home", str(home)]
     ports = ["--port", "0", "--gateway-port", "0"]
-    process = subprocess.Popen(
-        [*command, *ports, "--trust", "internal", *flags],
-        stdout=subprocess.PIPE,
-        stderr=(home.parent / "log").open("w"),
-        text=True,
-    )
+    with (home.parent / "log").open("w") as log:
+        process = subprocess.Popen(
+            [*command, *ports, "--trust", "internal", *flags], stdout=subprocess.PIPE, stderr=log, text=True
+        )
     assert process.stdout is not None
     line = process.stdout.readline()
     assert line, (home.parent / "log").read_text()

@@ -97,7 +97,7 @@ def test_a_run_is_cancelled(acme: Any, tmp_path: Path) -> None:
         ("tenant create x --set compute=moon", 2, "moon"),
         ("limit set acme --rpm 0", 2, "rpm"),
         ("entitle acme bad|model", 2, "model"),
-        ("endpoint add e --base-url nonsense --model m", 2, "base URL"),
+        ("endpoint add e --base-url nonsense --model m", 2, "http(s) URL"),
         ("usage acme --since yesterday", 2, "day"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
@@ -45,6 +46,7 @@ def create_app(running: Platform) -> FastAPI:
     app = _routed()
     app.state.platform = running
     app.state.contexts = Contexts(running)
+    app.state.changing = asyncio.Lock()
     # The last one added is the outermost.
     app.add_middleware(Replay, credentials=running.credentials, clock=running.clock)
     app.add_middleware(BodyBound)

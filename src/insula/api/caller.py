@@ -5,8 +5,9 @@ A tenant's token sees its own tenant; every other one looks as if it did not exi
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Request
@@ -49,6 +50,8 @@ class Caller:
     platform: Platform
     principal: Principal
     contexts: Contexts
+    changing: asyncio.Lock = field(repr=False)
+    """Held while something is read, changed and written back."""
 
     @property
     def name(self) -> str:
@@ -100,6 +103,6 @@ def needs(scope: str) -> Callable[..., Awaitable[Caller]]:
         if principal.kind == "key":
             raise Denied("a virtual key calls models, not the control plane", hint=_HOW, rule="kind:key")
         principal.require(scope)
-        return Caller(platform, principal, request.app.state.contexts)
+        return Caller(platform, principal, request.app.state.contexts, request.app.state.changing)
 
     return admit

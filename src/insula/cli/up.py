@@ -11,13 +11,16 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 from insula.cli import show
+from insula.cli.home import announced, claimed, write_private
 from insula.cli.place import Place
 from insula.kernel.errors import Misconfigured, Unauthenticated
 from insula.settings import Settings, load
 
 if TYPE_CHECKING:
     from insula.wiring import Platform
-    from insula.wiring.home import Home
+
+
+_NOT_OURS_TO_LISTEN_AT = frozenset({errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES})
 
 
 def run_up(place: Place, **flags: Any) -> None:
@@ -25,17 +28,11 @@ def run_up(place: Place, **flags: Any) -> None:
     import uvloop
 
     from insula.logs import configure
-    from insula.wiring.home import Home
 
     settings = load(home=place.home, **flags)
     configure(settings.log_level, as_json=settings.log_json)
-    home = Home(settings.home).prepare()
-    lock = home.lock()
-    try:
-        with listening(settings.host, settings.port) as control:
-            uvloop.run(_serve(settings, home, control, as_json=place.as_json))
-    finally:
-        os.close(lock)
+    with claimed(settings.home), listening(settings.host, settings.port) as control:
+        uvloop.run(_serve(settings, control, as_json=place.as_json))
 
 
 def listening(host: str, port: int) -> socket.socket:
@@ -68,7 +65,7 @@ def busy(error: OSError, host: str, port: int, field: str) -> Misconfigured:
     return Misconfigured(message, hint=hint, field=field)
 
 
-async def _serve(settings: Settings, home: Home, control: socket.socket, *, as_json: bool) -> None:
+async def _serve(settings: Settings, control: socket.socket, *, as_json: bool) -> None:
     from insula.wiring import Platform
 
     stopping = _on_signals()
@@ -76,36 +73,39 @@ async def _serve(settings: Settings, home: Home, control: socket.socket, *, as_j
     platform = Platform(settings)
     platform.api_url = f"http://{_bracketed(host)}:{port}"
     try:
-        await platform.start()
-    except OSError as error:
-        raise busy(error, settings.host, settings.gateway_port, "gateway_port") from None
-    try:
-        await _answer(platform, home, control, stopping, as_json=as_json)
+        await _start(platform, settings)
+        await _answer(platform, control, stopping, as_json=as_json)
     finally:
         await platform.stop()
 
 
+async def _start(platform: Platform, settings: Settings) -> None:
+    try:
+        await platform.start()
+    except OSError as error:
+        if error.errno not in _NOT_OURS_TO_LISTEN_AT:
+            raise
+        raise busy(error, settings.host, settings.gateway_port, "gateway_port") from None
+
+
 async def _answer(
-    platform: Platform, home: Home, control: socket.socket, stopping: asyncio.Event, *, as_json: bool
+    platform: Platform, control: socket.socket, stopping: asyncio.Event, *, as_json: bool
 ) -> None:
     from insula.api.app import create_app
     from insula.cli.serving import server_of
 
     server = server_of(create_app(platform))
     serving = asyncio.create_task(server.serve(sockets=[control]))
-    token = operator_token(platform, home)
+    token = operator_token(platform)
     about = {"api": platform.api_url, "gateway": platform.gateway_url, "pid": os.getpid()}
-    home.announce(about)
-    try:
+    with announced(platform.settings.home, about):
         _tell({**about, "token": token}, platform.settings, as_json=as_json)
         await _until(stopping, serving)
         if stopping.is_set():
             show.say("draining: no new runs are taken; Ctrl-C again stops at once")
             await platform.drain()
-    finally:
-        home.hush()
-        server.should_exit = True
-        await serving
+    server.should_exit = True
+    await serving
 
 
 async def _until(stopping: asyncio.Event, serving: asyncio.Task[None]) -> None:
@@ -129,14 +129,15 @@ def _on_signals() -> asyncio.Event:
     return stopping
 
 
-def operator_token(platform: Platform, home: Home) -> str:
+def operator_token(platform: Platform) -> str:
     """Return the token in the home; make one when there is none, or none that still works."""
+    path = platform.settings.home / "operator.token"
     try:
-        token = home.operator_token.read_text().strip()
+        token = path.read_text().strip()
         platform.credentials.resolve(token)
     except (OSError, UnicodeDecodeError, Unauthenticated):
         token = platform.credentials.create_operator("this machine").secret
-        home.write_private(home.operator_token, token + "\n")
+        write_private(path, token + "\n")
     return token
 
 

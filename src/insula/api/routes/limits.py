@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated, Self
 
 from fastapi import APIRouter, Depends
@@ -44,52 +45,54 @@ class LimitsView(View):
 
 
 @router.get("/platform/limits")
-def get_platform(who: Reader) -> LimitsView:
+async def get_platform(who: Reader) -> LimitsView:
     """Return the limits that all tenants share."""
     who.must_be_operator()
     return _show(who, PLATFORM)
 
 
 @router.patch("/platform/limits")
-def set_platform(body: LimitsChange, who: Writer) -> LimitsView:
+async def set_platform(body: LimitsChange, who: Writer) -> LimitsView:
     """Change the limits that all tenants share."""
-    return _change(who, PLATFORM, body, "platform")
+    return await _change(who, PLATFORM, body, "platform")
 
 
 @router.get("/tenants/{tenant}/limits")
-def get_tenant(tenant: TenantPath, who: Reader) -> LimitsView:
+async def get_tenant(tenant: TenantPath, who: Reader) -> LimitsView:
     """Return a tenant's limits: those of its tier, unless set."""
     return _show(who, who.must_see(tenant))
 
 
 @router.patch("/tenants/{tenant}/limits")
-def set_tenant(tenant: TenantPath, body: LimitsChange, who: Writer) -> LimitsView:
+async def set_tenant(tenant: TenantPath, body: LimitsChange, who: Writer) -> LimitsView:
     """Change a tenant's limits."""
-    return _change(who, who.must_see(tenant), body, tenant)
+    return await _change(who, who.must_see(tenant), body, tenant)
 
 
 @router.get("/tenants/{tenant}/agents/{agent}/limits")
-def get_agent(tenant: TenantPath, agent: AgentPath, who: Reader) -> LimitsView:
+async def get_agent(tenant: TenantPath, agent: AgentPath, who: Reader) -> LimitsView:
     """Return the limits of one agent, within its tenant's."""
     who.platform.registry.get_agent(who.must_see(tenant), agent)
     return _show(who, f"{tenant}/{agent}")
 
 
 @router.patch("/tenants/{tenant}/agents/{agent}/limits")
-def set_agent(tenant: TenantPath, agent: AgentPath, body: LimitsChange, who: Writer) -> LimitsView:
+async def set_agent(tenant: TenantPath, agent: AgentPath, body: LimitsChange, who: Writer) -> LimitsView:
     """Change the limits of one agent, within its tenant's."""
     who.platform.registry.get_agent(who.must_see(tenant), agent)
-    return _change(who, f"{tenant}/{agent}", body, tenant)
+    return await _change(who, f"{tenant}/{agent}", body, tenant)
 
 
 def _show(who: Caller, level: str) -> LimitsView:
     return LimitsView.of("platform" if level == PLATFORM else level, who.platform.governor.limits(level))
 
 
-def _change(who: Caller, level: str, body: LimitsChange, stream: str) -> LimitsView:
+async def _change(who: Caller, level: str, body: LimitsChange, stream: str) -> LimitsView:
+    """Write the change down, then let it hold. The governor belongs to the event loop."""
     changes = body.model_dump(include=body.model_fields_set)
-    changed = who.platform.governor.limits(level).changed(changes)
-    who.platform.limits.put(level, changed)
-    who.platform.governor.set_limits(level, changed)
-    who.audit(stream, "limits.set", level, **changes)
+    async with who.changing:
+        changed = who.platform.governor.limits(level).changed(changes)
+        await asyncio.to_thread(who.platform.limits.put, level, changed)
+        who.platform.governor.set_limits(level, changed)
+    await asyncio.to_thread(who.audit, stream, "limits.set", level, **changes)
     return _show(who, level)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import asdict
 from typing import Annotated, Literal, Self
 
@@ -208,7 +209,7 @@ def plan_tier(tenant: TenantPath, tier: TierQuery, who: Reader) -> PlanView:
 async def suspend(tenant: TenantPath, who: Writer, _key: IdempotencyHeader = None) -> TenantView:
     """Stop a tenant at once: tokens, keys and doors are refused, its runs are cancelled."""
     changed = await who.platform.tenants.suspend(who.must_see(tenant))
-    who.audit(tenant, "tenant.suspended", tenant)
+    await asyncio.to_thread(who.audit, tenant, "tenant.suspended", tenant)
     return TenantView.of(changed, who.platform)
 
 
@@ -224,5 +225,6 @@ def resume(tenant: TenantPath, who: Writer, _key: IdempotencyHeader = None) -> T
 async def delete(tenant: TenantPath, who: Writer) -> Receipt:
     """Delete a tenant: end its runs, destroy its key, remove its files. Returns the receipt."""
     receipt = await who.platform.tenants.delete(who.must_see(tenant))
-    who.audit(tenant, "tenant.deleted", tenant, key_fingerprint=receipt.key_fingerprint)
+    fingerprint = receipt.key_fingerprint
+    await asyncio.to_thread(who.audit, tenant, "tenant.deleted", tenant, key_fingerprint=fingerprint)
     return Receipt.of(receipt)
