@@ -6,7 +6,7 @@ import fcntl
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -59,17 +59,19 @@ class RuntimeStore:
         found = (self._read(path) for path in sorted(self._names.glob("*.json")))
         return tuple(runtime for runtime in found if runtime is not None)
 
-    def ensure_shipped(self) -> tuple[Runtime, ...]:
+    def ensure_shipped(self, names: Iterable[str] = tuple(SHIPPED)) -> tuple[Runtime, ...]:
         """Build the shipped runtimes that are not there yet. Takes some seconds the first time."""
-        known = {name: self._read(self._names / f"{name}.json") for name in SHIPPED}
+        known = {name: self._read(self._names / f"{name}.json") for name in names}
         return tuple(runtime or self._make(SHIPPED[name]) for name, runtime in known.items())
 
     def build(self, name: str, requirements: str = "") -> Runtime:
         """Build a runtime anew from the text of a requirements file; the name then means the new tree.
 
-        Raises ``InvalidRequest`` for a bad name or requirements that can't be met.
+        A shipped name without requirements gets those it is shipped with. Raises ``InvalidRequest`` for a
+        bad name or requirements that can't be met.
         """
-        return self._make(Recipe(name, requirements), fresh=bool(requirements.strip()))
+        given = Recipe(name, requirements)
+        return self._make(given if given.lines() else SHIPPED.get(name, given), fresh=True)
 
     def verify(self, name: str) -> bool:
         """Whether the tree still has the content its digest says."""
