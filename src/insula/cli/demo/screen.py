@@ -68,17 +68,7 @@ class Screen:
 
     def finish(self, shown: Sequence[Shown]) -> None:
         """Print the table, what did not hold, and what to do next."""
-        columns = ["run", "tenant", "tier", "backend", "state", "tokens", "cost", "refused", "workspace"]
-        rows = [
-            (
-                row.run, row.tenant, row.tier, row.backend, row.state,
-                f"{row.input_tokens} in, {row.output_tokens} out", f"${row.cost_usd:.6f}",
-                f"{len(row.refused)} of {len(ATTEMPTS)}",
-                "destroyed" if row.workspace_destroyed else "STILL THERE",
-            )
-            for row in shown
-        ]  # fmt: skip
-        show.table(columns, rows)
+        show.table(["", *(row.tenant for row in shown)], _facts(shown))
         for row in shown:
             for name, reason in row.refused.items():
                 show.line(f"  {row.tenant:8}{name:17}{reason}")
@@ -120,3 +110,18 @@ class Screen:
         for line in whole if not self._live else ():
             self._tell(role, line)
         self._lines[role.tenant] = held if self._live else rest
+
+
+def _facts(shown: Sequence[Shown]) -> list[list[str]]:
+    """One line a fact and one column a run, which fits a narrow terminal."""
+    facts = {
+        "run": [row.run for row in shown],
+        "tier": [row.tier for row in shown],
+        "backend": [row.backend for row in shown],
+        "state": [row.state for row in shown],
+        "tokens": [f"{row.input_tokens} in, {row.output_tokens} out" for row in shown],
+        "cost": [f"${row.cost_usd:.6f}" for row in shown],
+        "refused": [f"{len(row.refused)} of {len(ATTEMPTS)} attempts" for row in shown],
+        "workspace": ["destroyed" if row.workspace_destroyed else "STILL THERE" for row in shown],
+    }
+    return [[name, *cells] for name, cells in facts.items()]
