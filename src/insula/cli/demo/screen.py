@@ -121,7 +121,7 @@ def _facts(shown: Sequence[Shown]) -> list[list[str]]:
         "state": [row.state for row in shown],
         "tokens": [f"{row.input_tokens} in, {row.output_tokens} out" for row in shown],
         "cost": [f"${row.cost_usd:.6f}" for row in shown],
-        "refused": [f"{len(row.refused)} of {len(ATTEMPTS)} attempts" for row in shown],
+        "attempts": [f"{len(row.refused)} of {len(ATTEMPTS)} refused" for row in shown],
         "workspace": ["destroyed" if row.workspace_destroyed else "STILL THERE" for row in shown],
     }
     return [[name, *cells] for name, cells in facts.items()]
