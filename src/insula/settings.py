@@ -41,6 +41,9 @@ class Settings(BaseSettings):
         Field(description="`saas`: tenants are strangers; `internal`: teams of one organisation"),
     ] = Trust.SAAS
     slots: Annotated[int, Field(ge=1, le=4096, description="sandboxes that run at the same time")] = 8
+    local_model: Annotated[
+        bool, Field(description="serve the small local model (needs the extra `local-model`)")
+    ] = False
     uid_first: Annotated[int, Field(ge=1000, description="first host uid lent to a sandbox")] = 200_000
     uid_last: Annotated[int, Field(le=2**31, description="last host uid lent to a sandbox")] = 265_535
     drain_s: Annotated[

@@ -69,7 +69,13 @@ def environment(run: RunId) -> dict[str, str]:
     base = f"{RELAY}/v1"
     proxied = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), RELAY)
     return {
+        "PATH": "/usr/local/bin:/usr/bin:/bin",
+        "HOME": "/work",
+        "TMPDIR": "/tmp",  # noqa: S108 - inside the sandbox
+        "LANG": "C.UTF-8",
         "INSULA_RUN": run,
+        "INSULA_RESULT": "/work/result.json",
+        "INSULA_ARTIFACTS": "/work/artifacts",
         "INSULA_GATEWAY": RELAY,
         "OPENAI_BASE_URL": base,
         "OPENAI_API_KEY": "insula",

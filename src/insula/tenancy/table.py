@@ -55,7 +55,7 @@ TIERS: dict[Tier, TierRow] = {
         inference="shared",
         lanes="interactive,batch",
         limits=LimitPreset(
-            rpm=600, rpm_burst=60, tpm=400_000, tpm_burst=40_000, in_flight=32, strict_estimates=False
+            rpm=600, rpm_burst=60, tpm=400_000, tpm_burst=400_000, in_flight=32, strict_estimates=False
         ),
         sandbox=SandboxBounds(
             memory_mib=1_024,
@@ -75,7 +75,12 @@ TIERS: dict[Tier, TierRow] = {
         inference="dedicated",
         lanes="interactive,batch,weighted",
         limits=LimitPreset(
-            rpm=6_000, rpm_burst=600, tpm=4_000_000, tpm_burst=400_000, in_flight=256, strict_estimates=False
+            rpm=6_000,
+            rpm_burst=600,
+            tpm=4_000_000,
+            tpm_burst=8_000_000,
+            in_flight=256,
+            strict_estimates=False,
         ),
         sandbox=SandboxBounds(
             memory_mib=4_096,

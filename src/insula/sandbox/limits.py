@@ -1,0 +1,32 @@
+"""Hard numbers of one sandbox, as the spawner needs them: bytes, counts, seconds."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """``memory`` is for processes; the workspace lives in memory too and comes on top (``workspace``)."""
+
+    memory: int
+    pids: int
+    cpus: float
+    workspace: int
+    inodes: int
+    wall_s: float
+
+    @property
+    def resident(self) -> int:
+        """Bytes that the kernel may charge to the sandbox: its processes and its workspace."""
+        return self.memory + self.workspace
+
+    def to_wire(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_wire(cls, numbers: dict[str, Any]) -> Limits:
+        return cls(**numbers)

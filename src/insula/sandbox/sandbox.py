@@ -1,0 +1,120 @@
+"""One sandbox as the platform holds it: from launch to receipt."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from insula.sandbox.harvest import Harvest, HarvestLimits, harvest
+from insula.sandbox.output import Output
+from insula.sandbox.spec import Exit, OutputChunk, Receipt
+from insula.sandbox.uids import Lease
+from insula.tenancy import Rung
+
+_GRACE_S = 0.5
+
+
+class Sandbox:
+    """Made by :class:`Sandboxes`. ``destroy`` may be called at any time and more than once."""
+
+    def __init__(
+        self,
+        number: int,
+        backend: Rung,
+        lease: Lease,
+        output: Output,
+        stop: Callable[[int, str, float], None],
+    ) -> None:
+        self.number = number
+        self.backend = backend
+        self.uid = lease.uid
+        self._lease = lease
+        self._output = output
+        self._stop = stop
+        loop = asyncio.get_running_loop()
+        self.launched: asyncio.Future[int] = loop.create_future()
+        self._exit: asyncio.Future[Exit] = loop.create_future()
+        self._gone: asyncio.Future[bool] = loop.create_future()
+        self._work = -1
+        self._receipt: Receipt | None = None
+
+    @property
+    def output(self) -> AsyncIterator[OutputChunk]:
+        """What the workload prints; to be read once."""
+        return self._output.chunks()
+
+    async def wait(self) -> Exit:
+        """Return how it ended."""
+        return await asyncio.shield(self._exit)
+
+    async def kill(self, reason: str, *, grace_s: float = _GRACE_S) -> None:
+        """Ask it to end and kill it ``grace_s`` seconds later; ``wait`` then returns ``reason``."""
+        self._end(reason, grace_s)
+
+    def overflow(self) -> None:
+        """It printed more than it may."""
+        self._end("output_limit", 0.0)
+
+    async def harvest(self, limits: HarvestLimits | None = None) -> Harvest:
+        """Read what it left behind; after its end and before ``destroy``."""
+        await asyncio.shield(self._gone)
+        return await asyncio.to_thread(harvest, self._work, limits)
+
+    async def destroy(self) -> Receipt:
+        """End it if need be, free everything it had, return what was made sure of."""
+        if self._receipt is None:
+            self._end("destroyed", 0.0)
+            removed = await asyncio.shield(self._gone)
+            self._release()
+            self._receipt = Receipt(removed, removed, True, True)
+        return self._receipt
+
+    def take(self, message: dict[str, Any], fds: list[int]) -> None:
+        """An event about this sandbox."""
+        match message["event"]:
+            case "launched":
+                self._work = fds[0]
+                self.launched.set_result(self._work)
+            case "refused":
+                self.launched.set_exception(OSError(message["problem"]))
+            case "exit":
+                self._exit.set_result(_exit_of(message))
+            case "gone":
+                self._gone.set_result(True)
+
+    def lose(self) -> None:
+        """The spawner died, and the sandbox with it."""
+        if not self.launched.done():
+            self.launched.set_exception(OSError("the spawner died"))
+        if not self._exit.done():
+            self._exit.set_result(Exit(None, 9, "lost", 0.0, 0))
+        if not self._gone.done():
+            self._gone.set_result(True)
+
+    def abandon(self) -> None:
+        """It never started: give back what was set aside for it."""
+        self._release()
+
+    def _end(self, reason: str, grace_s: float) -> None:
+        if not self._exit.done():
+            self._stop(self.number, reason, grace_s)
+
+    def _release(self) -> None:
+        self._output.close()
+        if self._work >= 0:
+            os.close(self._work)
+            self._work = -1
+        self._lease.end()
+
+
+def _exit_of(message: dict[str, Any]) -> Exit:
+    return Exit(
+        code=message["code"],
+        signal=message["signal"],
+        reason=message["reason"],
+        cpu_s=message["cpu_s"],
+        memory_peak=message["memory_peak"],
+        problem=message["problem"],
+    )

@@ -1,0 +1,39 @@
+"""Between a run's blueprint and a sandbox: what is mounted, what is executed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import insula.agent
+from insula.identity import Sandboxes as Audience
+from insula.identity import VerifiedContext
+from insula.runs.blueprint import Blueprint
+from insula.runs.parts import OpenDoor
+from insula.sandbox import Sandbox, Sandboxes, SandboxSpec
+
+AGENT_HOME = Path(insula.agent.__file__).parent
+PID_1 = ("/usr/bin/python3", "/run/insula/agent/__main__.py", "--")
+
+
+class Launcher:
+    """Launches what runs ask for."""
+
+    def __init__(self, sandboxes: Sandboxes) -> None:
+        self._sandboxes = sandboxes
+
+    async def launch(
+        self, context: VerifiedContext[Audience], plan: Blueprint, open_door: OpenDoor
+    ) -> Sandbox:
+        """Start the sandbox of ``plan``. Raises what :meth:`Sandboxes.launch` raises."""
+        spec = SandboxSpec(
+            tenant=plan.tenant,
+            run=plan.run,
+            rootfs=plan.rootfs,
+            command=(*PID_1, *plan.command),
+            bounds=plan.bounds,
+            environment=plan.environment,
+            files=plan.files,
+            stdin=plan.data,
+            agent=AGENT_HOME,
+        )
+        return await self._sandboxes.launch(context, spec, plan.profile, open_door)

@@ -1,0 +1,220 @@
+"""The platform: settings become parts, parts become one thing that starts, drains and stops."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+
+import structlog
+
+from insula.audit import PLATFORM as AUDIT_PLATFORM
+from insula.bundles import BundleStore
+from insula.gateway import DataPlane, Doors, KeyCaller, Parts, PublicListener, RefusalLog, Refused
+from insula.governance import PLATFORM, UNLIMITED, Estimator, Governor, Limits, keep_sweeping
+from insula.governance.adapters.sql import SqlLimits
+from insula.identity import Gateway
+from insula.kernel.clock import Clock, SystemClock
+from insula.kernel.errors import InsulaError, NotFound
+from insula.kernel.ids import AgentName, TenantId
+from insula.models import Catalog, Endpoint, Entitlements, Upstreams
+from insula.models.adapters.sql import SqlModels
+from insula.models.providers.local import LocalModel
+from insula.runs import Drafts, RunParts, RunService
+from insula.runtimes import RuntimeStore
+from insula.sandbox import Sandboxes
+from insula.settings import Settings
+from insula.tenancy import Tenant, TenantState
+from insula.usage import Outbox, PriceBook, Recorder, UsageReports
+from insula.usage.adapters.sql import SqlBooks
+from insula.wiring.ground import lay
+from insula.wiring.launching import Launcher
+from insula.wiring.tenants import Tenants
+
+_log = structlog.get_logger()
+
+
+class Platform:
+    """Every part by name. ``start``, ``drain`` and ``stop`` belong to one event loop.
+
+    ``api_url`` is set by whoever serves the control plane; ``gateway_url`` is known after ``start``.
+    """
+
+    def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
+        self.settings = settings
+        self.clock = clock or SystemClock()
+        self.api_url = ""
+        self.gateway_url = ""
+        self.ready = False
+        self._background: list[asyncio.Task[None]] = []
+        self._local: LocalModel | None = None
+        self._build_ground()
+        self._build_governance()
+        self._build_data_plane()
+        self._build_runs()
+
+    def _build_ground(self) -> None:
+        self.ground = ground = lay(self.settings, self.clock)
+        self.control, self.audit, self.registry = ground.control, ground.audit, ground.registry
+        self.keyring, self.spaces, self.secrets = ground.keyring, ground.spaces, ground.secrets
+        self.authority, self.credentials = ground.authority, ground.credentials
+        self.bundles = BundleStore()
+        self.runtimes = RuntimeStore(ground.home / "runtimes", self.settings.cache / "runtimes")
+
+    def _build_governance(self) -> None:
+        self.limits = SqlLimits(self.control)
+        self.governor = Governor(self.clock.monotonic_us, self.limits_for)
+        self.estimator = Estimator()
+        books = SqlBooks(self.control)
+        self.recorder = Recorder(Outbox(self.ground.home / "usage"), books)
+        self.usage_reports = UsageReports(self.recorder, books, self.clock)
+        self.prices = PriceBook(self.clock)
+
+    def _build_data_plane(self) -> None:
+        models = SqlModels(self.control)
+        self.catalog = Catalog(models, self.secrets)
+        self.entitlements = Entitlements(models)
+        self.catalog.watch(self._warm_prices)
+        self.upstreams = Upstreams(self.catalog, lambda name: self.secrets.get(name).reveal())
+        self.plane = DataPlane(
+            Parts(
+                clock=self.clock,
+                governor=self.governor,
+                estimator=self.estimator,
+                recorder=self.recorder,
+                prices=self.prices,
+                catalog=self.catalog,
+                entitlements=self.entitlements,
+                upstreams=self.upstreams,
+                refusals=RefusalLog(self._audit_refusal),
+                strict=self._strict,
+            )
+        )
+        verifier = self.authority.verifier(Gateway)
+        self.doors = Doors(self.ground.home / "run", verifier, self.plane)
+        keys = KeyCaller(verifier, self.authority, self.credentials, self.clock, self._models_of)
+        self.listener = PublicListener(self.plane, keys, self.settings.host, self.settings.gateway_port)
+
+    def limits_for(self, level: str) -> Limits:
+        """Return the limits of a level: what was set for it, or what the tenant's tier says."""
+        held = self.limits.get(level)
+        if held is not None:
+            return held
+        if level == PLATFORM or "/" in level:
+            return UNLIMITED
+        return Limits.from_preset(self.registry.profile(TenantId(level)).limits)
+
+    def _build_runs(self) -> None:
+        uids = range(self.settings.uid_first, self.settings.uid_last + 1)
+        self.sandboxes = Sandboxes(self.clock, uids)
+        self.runs = RunService(
+            RunParts(
+                authority=self.authority,
+                registry=self.registry,
+                control=self.control,
+                spaces=self.spaces,
+                draw=Drafts(self.registry, self.bundles, self.runtimes).draw,
+                launch=Launcher(self.sandboxes).launch,
+                doors=self.doors,
+                run_total=self.usage_reports.run_total,
+                clock=self.clock,
+                durable_path=self.ground.home / "durable.db",
+                slots=self.settings.slots,
+            )
+        )
+        self.tenants = Tenants(self.ground, self.governor, self.limits, self.entitlements, self.runs)
+
+    async def start(self) -> None:
+        """Start every part, lowest first. Raises ``InsulaError``, or ``OSError`` if a port is taken."""
+        await asyncio.to_thread(self._prepare)
+        await self.recorder.start()
+        await self.sandboxes.start()
+        await self._start_local_model()
+        await self.listener.start()
+        self.gateway_url = self.listener.url
+        self._follow_tiers()
+        self._background.append(asyncio.create_task(keep_sweeping(self.governor), name="sweeper"))
+        await self.runs.start()
+        self.ready = True
+
+    async def drain(self) -> None:
+        """Admit nothing new and let what runs come to its end, for at most ``drain_s`` seconds."""
+        self.ready = False
+        await self.runs.drain(self.settings.drain_s)
+        await self.listener.stop()
+        await self.plane.drain(min(self.settings.drain_s, 5.0))
+
+    async def stop(self) -> None:
+        """Stop every part, highest first. Safe after a start that failed half-way."""
+        self.ready = False
+        await self.runs.stop()
+        await self.listener.stop()
+        await self.doors.close()
+        await self.plane.stop()
+        await self.sandboxes.stop()
+        if self._local is not None:
+            await self._local.stop()
+        for task in self._background:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        await self.recorder.stop()
+        await asyncio.to_thread(self.ground.close)
+
+    def _prepare(self) -> None:
+        self.tenants.mend()
+        if self.catalog.endpoints():
+            self.prices.warm()
+        try:
+            self.runtimes.ensure_shipped()
+        except InsulaError as error:
+            _log.warning("runtimes_not_built", reason=error.message, hint=error.hint)
+
+    async def _start_local_model(self) -> None:
+        if not self.settings.local_model:
+            return
+        self._local = LocalModel(
+            self.settings.cache / "models", self._attach_local, self.catalog.detach_local
+        )
+        await self._local.start()
+
+    def _attach_local(self, endpoint: Endpoint, key: str) -> None:
+        self.catalog.attach_local(endpoint)
+        self.upstreams.attach(endpoint, key)
+
+    def _follow_tiers(self) -> None:
+        """A change of tier changes limits: on the loop, which alone may touch the governor."""
+        loop = asyncio.get_running_loop()
+
+        def changed(tenant: Tenant) -> None:
+            if tenant.state is not TenantState.DELETED:
+                loop.call_soon_threadsafe(self.governor.set_limits, tenant.id, self.limits.get(tenant.id))
+
+        self.registry.subscribe(changed)
+
+    def _warm_prices(self, _endpoint: str) -> None:
+        """Read the price list before the first call needs it; a platform without endpoints never does."""
+        if self.ready:
+            threading.Thread(target=self.prices.warm, name="prices", daemon=True).start()
+
+    def _strict(self, tenant: str) -> bool:
+        return self.registry.profile(TenantId(tenant)).limits.strict_estimates
+
+    def _models_of(self, tenant: str, agent: str) -> frozenset[str]:
+        """Return the models an agent may use; none when it is not deployed."""
+        try:
+            return frozenset(self.registry.get_agent(TenantId(tenant), AgentName(agent)).models)
+        except NotFound:
+            return frozenset()
+
+    def _audit_refusal(self, refused: Refused) -> None:
+        self.audit.append(
+            refused.tenant or AUDIT_PLATFORM,
+            "call.refused",
+            outcome="refused",
+            actor=refused.actor,
+            target=refused.target,
+            durable=False,
+            rule=refused.rule,
+            times=refused.times,
+        )

@@ -1,0 +1,105 @@
+"""What touches several rooms at once when a tenant comes, is stopped, or goes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from insula.governance import Governor
+from insula.governance.adapters.sql import SqlLimits
+from insula.kernel.errors import NotFound
+from insula.kernel.ids import TenantId
+from insula.models import Entitlements
+from insula.runs import RunService
+from insula.tenancy import Overrides, Tenant, Tier
+from insula.wiring.ground import Ground
+
+
+@dataclass(frozen=True, slots=True)
+class DeletionReceipt:
+    """What is gone. ``deleted_at``: seconds since the epoch."""
+
+    tenant: str
+    deleted_at: float
+    key_fingerprint: str
+    key_destroyed: bool
+    runs_cancelled: int
+    credentials_revoked: int
+    files_removed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Tenants:
+    """Creation, suspension, deletion."""
+
+    ground: Ground
+    governor: Governor
+    limits: SqlLimits
+    entitlements: Entitlements
+    runs: RunService
+
+    def create(self, tenant: TenantId, tier: Tier, overrides: Overrides) -> Tenant:
+        """Register a tenant and give it a key. Raises ``AlreadyExists``, ``InvalidRequest``.
+
+        The key comes second: a crash in between leaves a tenant that owns nothing; ``mend`` gives it one.
+        """
+        made = self.ground.registry.create(tenant, tier, overrides)
+        self.ground.keyring.create(tenant)
+        return made
+
+    async def suspend(self, tenant: TenantId) -> Tenant:
+        """Stop a tenant: its tokens stop working at once, its runs are cancelled."""
+        changed = await asyncio.to_thread(self.ground.registry.suspend, tenant)
+        await self.runs.cancel_all(tenant)
+        return changed
+
+    async def delete(self, tenant: TenantId) -> DeletionReceipt:
+        """End a tenant's runs, revoke its credentials, destroy its keys, remove its files."""
+        changed = await asyncio.to_thread(self.ground.registry.delete, tenant)
+        cancelled = await self.runs.cancel_all(tenant)
+        await self.runs.forget(tenant)
+        return await asyncio.to_thread(self._destroy, changed, cancelled)
+
+    def mend(self) -> None:
+        """Finish what a crash cut: keys of tenants just created, what is left of tenants deleted."""
+        for tenant in self._all():
+            if not self.ground.keyring.has(tenant):
+                self.ground.keyring.create(tenant)
+        for gone in self.ground.registry.deleted():
+            self._revoke_credentials(gone)
+            self.ground.signing.destroy(gone)
+            with contextlib.suppress(NotFound):
+                self.ground.spaces.destroy(gone)
+
+    def _all(self) -> Iterator[TenantId]:
+        cursor: str | None = None
+        while True:
+            page = self.ground.registry.list(cursor)
+            yield from (tenant.id for tenant in page.items)
+            if page.next is None:
+                return
+            cursor = page.next
+
+    def _destroy(self, tenant: Tenant, cancelled: int) -> DeletionReceipt:
+        revoked = self._revoke_credentials(tenant.id)
+        self.entitlements.forget(tenant.id)
+        self.limits.drop(tenant.id)
+        self.ground.signing.destroy(tenant.id)
+        destroyed = self.ground.spaces.destroy(tenant.id)
+        return DeletionReceipt(
+            tenant=tenant.id,
+            deleted_at=destroyed.key.at,
+            key_fingerprint=destroyed.key.key_fingerprint,
+            key_destroyed=True,
+            runs_cancelled=cancelled,
+            credentials_revoked=revoked,
+            files_removed=destroyed.files_removed > 0,
+        )
+
+    def _revoke_credentials(self, tenant: TenantId) -> int:
+        live = [one for one in self.ground.credentials.list(tenant) if one.revoked_at is None]
+        for one in live:
+            self.ground.credentials.revoke(one.id, tenant)
+        return len(live)
