@@ -6,7 +6,6 @@ A test makes it again and fails when a page is stale.
 from __future__ import annotations
 
 import importlib
-import inspect
 import pkgutil
 import re
 import sys
@@ -19,7 +18,7 @@ from typer.core import TyperGroup
 
 NOTE = "<!-- Made by `python -m insula.cli.reference`; edit the code instead. -->\n"
 DIRECTORY = Path("docs/reference")
-_DRAWN = re.compile(r"([A-Z]\w+)\s+(\d{3})\s+(\S.*)")
+_DRAWN = re.compile(r"[├└]─ ([A-Z]\w+)(?: +\d{3})?(?: {2,}(\S.*))?")
 
 
 def pages() -> dict[str, str]:
@@ -73,12 +72,10 @@ def errors() -> str:
     from insula.kernel.errors import InsulaError
 
     _import_everything()
-    known = {name: (status, text) for name, status, text in _DRAWN.findall(_errors_doc())}
-    found: dict[str, list[str]] = {}
-    for kind in _family(InsulaError):
-        _, text = known.get(kind.__name__, ("", _first_line(kind)))
-        if kind.__name__ in known or kind.__module__ != InsulaError.__module__:
-            found.setdefault(kind.code, [str(kind.status), str(kind.exit_code), text])
+    told = {name: text for name, text in _DRAWN.findall(_errors_doc()) if text}
+    found = {
+        kind.code: [str(kind.status), str(kind.exit_code), _when(kind, told)] for kind in _family(InsulaError)
+    }
     found |= _EDGE
     rows = [f'| <a id="{code}"></a>`{code}` | {" | ".join(cells)} |' for code, cells in sorted(found.items())]
     head = ["| code | status | exit code | when |", "|---|---|---|---|"]
@@ -108,8 +105,12 @@ def _family(kind: type[Any]) -> Iterator[type[Any]]:
         yield from _family(child)
 
 
-def _first_line(kind: type[Any]) -> str:
-    line = (inspect.getdoc(kind) or "").partition("\n")[0].rstrip(".")
+def _when(kind: type[Any], told: dict[str, str]) -> str:
+    """Return when ``kind`` is raised: as drawn in the tree, else its docstring, else what its base says."""
+    own = told.get(kind.__name__) or vars(kind).get("__doc__")
+    if not own:
+        return _when(kind.__mro__[1], told)
+    line = str(own).partition("\n")[0].rstrip(".")
     return line[:1].lower() + line[1:]
 
 

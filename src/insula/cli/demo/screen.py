@@ -35,8 +35,11 @@ class JsonScreen:
         """Events are not shown."""
 
     def finish(self, shown: Sequence[Shown]) -> None:
-        """Print the result."""
+        """Print the result, and say what did not hold."""
         show.as_json(as_json(shown))
+        for row in shown:
+            for problem in row.problems:
+                show.say(f"{row.tenant}: {problem}")
 
 
 class Screen:

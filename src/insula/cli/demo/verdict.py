@@ -11,7 +11,7 @@ ATTEMPTS = ("other_workspace", "internet", "other_processes", "forbidden_model",
 RECORDED = {
     "internet": ("egress.denied",),
     "forbidden_model": ("model_not_entitled", "model_not_found"),
-    "rate": ("rate_limited",),
+    "rate": ("rate_limited", "rate_limit_exceeded"),
 }
 """Attempts that go through the door, and the rule under which the platform must have recorded the refusal."""
 
