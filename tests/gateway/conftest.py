@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import tempfile
 import threading
 import time
 from collections.abc import Coroutine, Iterator
@@ -282,10 +283,11 @@ class Plane:
 
 
 @pytest.fixture
-def plane(tmp_path: Path) -> Iterator[Plane]:
-    running = Plane(tmp_path)
-    yield running
-    running.close()
+def plane() -> Iterator[Plane]:
+    with tempfile.TemporaryDirectory(prefix="insula-") as home:  # short: tests connect by the plain path
+        running = Plane(Path(home))
+        yield running
+        running.close()
 
 
 class Relay:

@@ -6,12 +6,11 @@ text differently (a key that comes twice), and then the wrong one would have bee
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, NoReturn
 
-from insula.gateway.json_text import read_object
+from insula.gateway.json_text import read_object, write_object
 from insula.governance import input_tokens
 from insula.kernel.errors import InvalidRequest
 from insula.models.entitlements import Allowance
@@ -107,12 +106,9 @@ class Ask:
         for name in given or [output_field]:
             payload[name] = self.output
         try:
-            return _encode(payload).encode("ascii")
+            return write_object(payload)
         except (ValueError, RecursionError):
             _wrong("body", "use finite numbers and less nesting")
-
-
-_encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
 
 def _load(body: bytes) -> dict[str, Any]:

@@ -45,8 +45,8 @@ class Connection(asyncio.Protocol):
     """Keeps order and time, writes. The reader knows what bytes mean, the site what requests mean."""
 
     __slots__ = (
-        "_chunked", "_closing", "_discarded", "_later", "_loop", "_reader", "_reading", "_stalled", "deadline", "exchange",
-        "request", "site", "transport",
+        "_chunked", "_closing", "_discarded", "_later", "_loop", "_reader", "_reading", "_stalled",
+        "deadline", "exchange", "request", "site", "transport",
     )  # fmt: skip
 
     def __init__(self, site: Site) -> None:

@@ -1,4 +1,4 @@
-"""JSON read at the least cost: the C scanner without the layers that the standard library puts before it."""
+"""JSON at the least cost: the C scanner and encoder without the layers that the standard library adds."""
 
 from __future__ import annotations
 
@@ -7,6 +7,26 @@ from collections.abc import Callable
 from typing import Any
 
 _scan: Callable[[str, int], tuple[Any, int]] = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
+
+_write: Callable[[Any, int], tuple[str, ...]] = json.encoder.c_make_encoder(  # type: ignore[attr-defined]
+    None,
+    json.JSONEncoder().default,
+    json.encoder.encode_basestring_ascii,
+    None,
+    ":",
+    ",",
+    False,
+    False,
+    False,
+)
+
+
+def write_object(found: dict[str, Any]) -> bytes:
+    """Return ``found`` (parsed JSON, so without cycles) as compact ASCII JSON.
+
+    Raises ``ValueError`` for a number that JSON cannot hold, ``RecursionError`` for absurd nesting.
+    """
+    return "".join(_write(found, 0)).encode("ascii")
 
 
 def read_object(text: bytes) -> dict[str, Any] | None:

@@ -36,7 +36,12 @@ _JSON = b"content-type: application/json\r\n"
 
 
 class Recorder(Protocol):
-    """Where usage events go: the future is done when the event is durable."""
+    """Where usage events go: the future is done when the event is durable.
+
+    ``check`` raises ``UnavailableError`` while events cannot be recorded.
+    """
+
+    def check(self) -> None: ...
 
     def record(self, event: UsageEvent) -> asyncio.Future[Any]: ...
 
@@ -80,6 +85,7 @@ class Pipeline:
         if self.draining:
             raise Draining("the platform is going down", hint="try again in a moment", retry_after_s=2)
         parts = self.parts
+        parts.recorder.check()
         ask = Ask.parse(route, body)
         endpoint = self._entitle(identity, ask)
         request_id = mint("req", parts.clock)

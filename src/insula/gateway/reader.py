@@ -25,8 +25,8 @@ class RequestReader:
     """
 
     __slots__ = (
-        "_budget", "_building", "_fed", "_held", "_limits", "_parser", "_raw", "_size", "continues", "fault",
-        "on_header", "queue",
+        "_budget", "_building", "_fed", "_feeding", "_held", "_limits", "_parser", "_raw", "_size",
+        "continues", "fault", "on_header", "queue",
     )  # fmt: skip
 
     def __init__(self, limits: WireLimits, budget: Budget) -> None:
@@ -38,6 +38,7 @@ class RequestReader:
         self._held: list[bytes] = []
         self._size = 0  # bytes counted against the budget
         self._fed = 0  # bytes of the message that is being read, framing included
+        self._feeding = 0  # the same, with those that are being fed
         self.queue: deque[Request] = deque()
         self.fault: InsulaError | None = None
         self.continues = False  # the caller waits to be told to send the body
@@ -60,6 +61,7 @@ class RequestReader:
 
     def feed(self, data: bytes) -> None:
         """Take ``data`` in."""
+        self._feeding = len(data) + self._fed
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -97,8 +99,9 @@ class RequestReader:
         if request is None or self.fault is not None:
             return
         raw, parser = self._raw, self._parser
-        size = len(request.target) + sum(map(len, raw)) + sum(map(len, raw.values()))
-        if len(raw) > limits.headers or size > limits.head_bytes:
+        if len(raw) > limits.headers or (
+            self._feeding > limits.head_bytes and self._head() > limits.head_bytes
+        ):
             self.fault = _long_head(limits)
             return
         request.headers = headers = {name.lower(): value for name, value in raw.items()}
@@ -110,6 +113,11 @@ class RequestReader:
             self.fault = _large_body(limits)
         elif headers.get(b"expect", b"").lower() == b"100-continue":
             self.continues = True
+
+    def _head(self) -> int:
+        """Return the bytes of the present head, punctuation left out."""
+        target = self._building.target if self._building is not None else b""
+        return len(target) + sum(map(len, self._raw)) + sum(map(len, self._raw.values()))
 
     def on_body(self, data: bytes) -> None:
         if self.fault is not None:
