@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import importlib.util
 import sys
@@ -25,6 +26,22 @@ def _world_module() -> Any:
 
 
 _world = _world_module()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _template(tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = tmp_path_factory.mktemp("durable") / "durable.db"
+
+    async def make() -> None:
+        async def nothing(_tenant: Any, _run: Any) -> str:
+            return ""
+
+        engine = durable.Durable(path, nothing)
+        await engine.start()
+        await engine.stop()
+
+    asyncio.run(make())
+    _world.TEMPLATE = path
 
 
 @pytest.fixture(autouse=True)

@@ -286,3 +286,20 @@ def test_slots_bound_what_runs_at_once(world: Any, live: Any) -> None:
             assert world.host.peak == 2 and world.host.clean()
 
     asyncio.run(main())
+
+
+def test_ended_workflows_are_forgotten_and_their_runs_are_not(world: Any, live: Any) -> None:
+    async def main() -> None:
+        world.deploy(HELLO)
+        async with live() as service:
+            view = await world.run()
+            tenant = TenantId("acme")
+            while await service._durable.standing(tenant, view.run) == "going":
+                await asyncio.sleep(0.01)
+            await service._durable.forget_ended(view.created_at - 60)
+            assert await service._durable.standing(tenant, view.run) == "ended"
+            await service._durable.forget_ended(view.created_at + 60)
+            assert await service._durable.standing(tenant, view.run) == "absent"
+            assert await service.get(world.context(), view.run) == view
+
+    asyncio.run(main())

@@ -38,6 +38,8 @@ from insula.vault import Barrier, Keyring, TenantSpaces, open_root_key
 
 ACME = TenantId("acme")
 ZETA = TenantId("zeta")
+TEMPLATE: Path | None = None
+"""A database of the durable-execution library with its tables made, to be copied: making them takes a while."""
 
 
 @dataclass
@@ -323,6 +325,9 @@ def make(root: Path) -> World:
             ground.registry.create(tenant, Tier.PRO)
             ground.keyring.create(tenant)
     (root / "host").mkdir(exist_ok=True)
+    durable = root / "home" / "durable.db"
+    if TEMPLATE is not None and not durable.exists():
+        shutil.copy(TEMPLATE, durable)
     made = World(ground, Host(root / "host"), None, root / "home")  # type: ignore[arg-type]
     made.build()
     return made

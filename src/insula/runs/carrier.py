@@ -14,7 +14,7 @@ from typing import Any
 import structlog
 
 from insula.identity import Storage, Usage
-from insula.kernel.errors import AccessError, InsulaError
+from insula.kernel.errors import AccessError, InsulaError, IsolationBreach
 from insula.kernel.ids import RunId, TenantId
 from insula.runs.adapters.index import Entry, RunIndex
 from insula.runs.attempt import Attempt, Outcome
@@ -54,11 +54,14 @@ class Carrier:
         self._books = books
         self._index = index
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._leaving = False
 
     async def carry(self, tenant: TenantId, run: RunId) -> str:
         """Carry a run to its end; return the terminal state. Cancelled, it leaves the run to be taken up."""
         task = asyncio.current_task()
         assert task is not None
+        if self._leaving:
+            raise asyncio.CancelledError
         self._tasks.add(task)
         try:
             return await self._carry(tenant, run)
@@ -68,15 +71,21 @@ class Carrier:
             _log.exception("run_fault", run=run, tenant=tenant)
             await self._end_in_index(run, platform_fault(type(error).__name__))
             return str(RunState.FAILED)
+        except IsolationBreach as breach:
+            await self._end_in_index(run, platform_fault(type(breach).__name__))
+            raise
         finally:
             self._tasks.discard(task)
 
     def send(self, tenant: TenantId, run: RunId) -> None:
         """Carry a run outside of its workflow."""
-        self._tasks.add(asyncio.create_task(self.carry(tenant, run)))
+        task = asyncio.create_task(self.carry(tenant, run))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def let_go(self) -> None:
         """Stop carrying: sandboxes are destroyed, the runs stay as their records say."""
+        self._leaving = True
         for task in self._tasks:
             task.cancel()
         while self._tasks:

@@ -12,6 +12,8 @@ def explain(view: RunView, events: Iterable[RunEvent]) -> list[str]:
     """Return lines for a reader: what was decided, on what ground, what was hit, what to do next."""
     lines = [f"run {view.run} of {view.tenant}/{view.agent} is {view.state}"]
     lines += [line for event in events if event.kind != "output" for line in _told(event)]
+    if view.reason and not any(line.endswith(view.reason) for line in lines):
+        lines.append(f"{view.state}: {view.reason}")
     if view.usage.calls:
         used = view.usage
         tokens = f"{used.input_tokens} input and {used.output_tokens} output tokens"

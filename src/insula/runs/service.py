@@ -8,7 +8,7 @@ from weakref import WeakValueDictionary
 
 import structlog
 
-from insula.identity import Runs, VerifiedContext, require
+from insula.identity import Runs, Storage, VerifiedContext, require
 from insula.kernel.errors import ConflictError, Draining, InvalidRequest, NotFound, RateLimited
 from insula.kernel.ids import AgentName, RunId, TenantId, mint, run_id
 from insula.runs.adapters.durable import Durable
@@ -18,8 +18,9 @@ from insula.runs.bounds import checked_input, checked_key, checked_timeout
 from insula.runs.carrier import Carrier
 from insula.runs.explain import explain
 from insula.runs.idempotency import key_hash, request_digest, same_request
+from insula.runs.live import LiveRun
 from insula.runs.parts import RunParts
-from insula.runs.passes import Passes
+from insula.runs.passes import Passes, RunPass
 from insula.runs.record import Line, RunRecord
 from insula.runs.run import RunEvent, RunPage, RunSummary, RunView
 from insula.runs.states import RunState
@@ -32,6 +33,9 @@ QUEUED_MAX = 1_000
 
 _PAGE = 256
 _FOLLOW_POLL_S = 1.0
+_UNBORN_POLL_S = 0.02
+_TIDY_S = 60.0
+_KEEP_S = 3_600.0
 
 _log = structlog.get_logger()
 
@@ -54,6 +58,7 @@ class RunService:
         self._draining = False
         self._started = False
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._tidying: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Take up what a former platform left, then be ready for new runs."""
@@ -64,6 +69,7 @@ class RunService:
         self._started = True
         for entry in left:
             await self._take_up(entry)
+        self._tidying = asyncio.create_task(self._tidy(), name="runs-tidy")
 
     async def drain(self, grace_s: float) -> None:
         """Admit nothing more; give what runs up to ``grace_s`` seconds. The rest waits for the next start."""
@@ -79,6 +85,9 @@ class RunService:
         """Let go of every run: sandboxes are destroyed, the runs are taken up by the next platform."""
         self._draining = True
         self._carrier.gate.shut()
+        if self._tidying is not None:
+            self._tidying.cancel()
+            await asyncio.gather(self._tidying, return_exceptions=True)
         await self._carrier.let_go()
         if self._started:
             self._started = False
@@ -102,12 +111,13 @@ class RunService:
         if self._draining or not self._started:
             raise Draining("the platform is shutting down", hint="try again shortly", retry_after_s=5)
         deployed = self._parts.registry.get_agent(tenant, AgentName(agent))
+        limit_s = checked_timeout(timeout_s)
         record = RunRecord(
             run=self._mint(),
             agent=deployed.name,
             bundle=deployed.bundle,
-            request=request_digest(deployed.name, checked_input(data), timeout_s),
-            timeout_s=checked_timeout(timeout_s),
+            request=request_digest(deployed.name, checked_input(data), limit_s),
+            timeout_s=limit_s,
             created_at=self._parts.clock.now(),
         )
         key = checked_key(idempotency_key)
@@ -162,9 +172,10 @@ class RunService:
     async def follow(self, ctx: VerifiedContext[Runs], run: RunId, after: int = 0) -> AsyncIterator[RunEvent]:
         """Yield the journal behind line ``after`` and what comes, until the run ends: no gap, no repeat."""
         entry = await self._find(ctx, run)
+        passport = self._passes.for_run(entry.tenant, entry.agent, run)
         while True:
             live = self._carrier.live.get(run)
-            page = await self._page(ctx, run, after, _PAGE)
+            page = await asyncio.to_thread(self._read_on, passport, run, after)
             for event in page:
                 yield event
                 after = event.seq
@@ -172,14 +183,10 @@ class RunService:
                     return
             if page:
                 continue
-            if live is not None:
-                await live.journal.beyond(after, _FOLLOW_POLL_S)
-                continue
-            if entry.state.terminal:
+            if live is None and entry.state.terminal:
                 return
-            entry = await self._find(ctx, run)
-            if not entry.state.terminal:
-                await asyncio.sleep(0.05)
+            await _patience(live, after)
+            entry = await self._find_again(entry)
 
     async def journal(
         self, ctx: VerifiedContext[Runs], run: RunId, after: int = 0, limit: int = 1_000
@@ -253,6 +260,15 @@ class RunService:
         same_request(record.request, request)
         return await self._view(ctx, held)
 
+    async def _tidy(self) -> None:
+        """Forget workflows that ended a while ago: records tell of the runs."""
+        while True:
+            try:
+                await self._durable.forget_ended(self._parts.clock.now() - _KEEP_S)
+            except Exception:
+                _log.warning("tidying_failed", exc_info=True)
+            await asyncio.sleep(_TIDY_S)
+
     async def _take_up(self, entry: Entry) -> None:
         """A run without a workflow was cut between index and workflow; the body sorts it out."""
         standing = await self._durable.standing(entry.tenant, entry.run)
@@ -269,6 +285,13 @@ class RunService:
         if entry is None:
             raise NotFound("there is no such run", hint="insula run list TENANT shows them", field="run")
         return entry
+
+    async def _find_again(self, entry: Entry) -> Entry:
+        return await asyncio.to_thread(self._index.find, entry.tenant, entry.run) or entry
+
+    def _read_on(self, passport: RunPass, run: RunId, after: int) -> Sequence[RunEvent]:
+        """A follower was let in once and may stay longer than its own context: it reads in the run's name."""
+        return self._books.open(passport.context(Storage)).events(run, after, _PAGE)
 
     async def _view(self, ctx: VerifiedContext[Runs], entry: Entry) -> RunView:
         book = await self._book(ctx)
@@ -313,6 +336,13 @@ class RunService:
     def _barring(self, tenant: TenantId) -> Cause:
         state, _epoch = self._parts.registry.standing(tenant) or (TenantState.DELETED, 0)
         return Cause.TENANT_DELETED if state is TenantState.DELETED else Cause.TENANT_SUSPENDED
+
+
+async def _patience(live: LiveRun | None, seen: int) -> None:
+    if live is None:
+        await asyncio.sleep(_UNBORN_POLL_S)
+    else:
+        await live.journal.beyond(seen, _FOLLOW_POLL_S)
 
 
 def _cursor(cursor: str | None) -> RunId | None:

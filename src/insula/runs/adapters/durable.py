@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
+from insula.kernel.clock import rfc3339
 from insula.kernel.errors import AlreadyExists
 from insula.kernel.ids import RunId, TenantId
 
@@ -27,6 +28,7 @@ Body = Callable[[TenantId, RunId], Coroutine[Any, Any, str]]
 _WORKFLOW = "insula.run"
 _SHAPE = "1"  # raise it only when a body can no longer take up what an older one left
 LISTEN_S = 1.0
+_BATCH = 1_000
 _GOING = ("PENDING", "ENQUEUED", "DELAYED")
 _PRAGMAS = (
     "pragma busy_timeout=30000",
@@ -64,6 +66,10 @@ class Durable:
     async def standing(self, tenant: TenantId, run: RunId) -> str:
         """Return "absent", "going" (under way, or about to be taken up) or "ended"."""
         return await self._there(self._standing(tenant, run))
+
+    async def forget_ended(self, before: float) -> None:
+        """Delete the rows of workflows that came to their end before ``before`` (seconds since the epoch)."""
+        await self._there(self._forget_ended(before))
 
     async def stop(self) -> None:
         """Close the database, then drop what still waits: those workflows stay to be taken up."""
@@ -119,6 +125,19 @@ class Durable:
         if status is None:
             return "absent"
         return "going" if status.status in _GOING else "ended"
+
+    async def _forget_ended(self, before: float) -> None:
+        from dbos import DBOS
+
+        ended = await DBOS.list_workflows_async(
+            status="SUCCESS",
+            completed_before=rfc3339(before),
+            limit=_BATCH,
+            load_input=False,
+            load_output=False,
+        )
+        if ended:
+            await DBOS.delete_workflows_async([one.workflow_id for one in ended])
 
     async def _close(self) -> None:
         from dbos import DBOS
