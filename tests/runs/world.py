@@ -39,7 +39,7 @@ from insula.vault import Barrier, Keyring, TenantSpaces, open_root_key
 ACME = TenantId("acme")
 ZETA = TenantId("zeta")
 TEMPLATE: Path | None = None
-"""A database of the durable-execution library with its tables made, to be copied: making them takes a while."""
+"""A database of the durable-execution library with its tables made, to be copied: making them is slow."""
 
 
 @dataclass
