@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import insula
 from insula.bundles import pack
 from insula.cli.client import Client, Event
-from insula.cli.demo.verdict import Shown, judge
+from insula.cli.demo.verdict import Shown, judge, unrecorded
 from insula.cli.paths import path
 from insula.cli.waiting import ENDED
 
@@ -107,6 +107,6 @@ def _refusals(client: Client, role: Role, run: dict[str, Any]) -> Sequence[dict[
     while True:
         records = client.items(path("audit", "streams", role.tenant))
         refused = [r for r in records if r["outcome"] == "refused" and run["run"] in json.dumps(r)]
-        if len(refused) >= 3 or time.monotonic() > deadline:
+        if not unrecorded(refused) or time.monotonic() > deadline:
             return refused
         time.sleep(0.2)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -55,6 +54,12 @@ def judge(
     )
 
 
+def unrecorded(records: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the attempts through the door of which ``records`` hold no refusal."""
+    written = {record["details"].get("rule") for record in records}
+    return [name for name, rules in RECORDED.items() if written.isdisjoint(rules)]
+
+
 def ok(shown: Sequence[Shown]) -> bool:
     """Whether everything held."""
     return bool(shown) and not any(row.problems for row in shown)
@@ -88,10 +93,11 @@ def _problems(
         yield "fewer tokens were metered than the agent received"
     if not run["workspace_destroyed"]:
         yield "the workspace was not destroyed"
-    written = json.dumps(list(records))
-    for name, rules in RECORDED.items():
-        if name in refused and not any(rule in written for rule in rules):
-            yield f"the platform has no record that {name} was refused"
+    yield from (
+        f"the platform has no record that {name} was refused"
+        for name in unrecorded(records)
+        if name in refused
+    )
     if any(other["run"] != run["run"] and not _overlap(run, other) for other in runs):
         yield "the two runs were not at once"
 
