@@ -16,6 +16,7 @@ RUN: dict[str, Any] = {
     "usage": {"calls": 9, "input_tokens": 40, "output_tokens": 30, "cost_usd": "0.000000000"},
     "result": {"refused": dict.fromkeys(ATTEMPTS, "no"), "breached": {}, "usage": {"input": 5, "output": 24}},
     "workspace_destroyed": True,
+    "created_at": "2026-11-23T19:00:00.000Z",
     "started_at": "2026-11-23T19:00:01.000Z",
     "finished_at": "2026-11-23T19:00:03.000Z",
 }
@@ -24,7 +25,7 @@ OTHER = RUN | {
     "started_at": "2026-11-23T19:00:02.000Z",
     "finished_at": "2026-11-23T19:00:04.000Z",
 }
-RECORDS = [{"details": {"rule": rule}} for rule in ("egress.denied", "model_not_entitled", "rate_limited")]
+RECORDS = [{"details": {"rule": rule}} for rule in ("egress.denied", "model_not_entitled")]
 
 
 def judged(records: list[Any] = RECORDS, other: dict[str, Any] = OTHER, **changes: Any) -> Shown:
@@ -58,7 +59,8 @@ def test_everything_held() -> None:
             "internet was NOT refused: got out",
         ),
         ({"records": RECORDS[1:]}, "no record that internet"),
-        ({"records": []}, "no record that rate"),
+        ({"records": []}, "no record that forbidden_model"),
+        ({"usage": RUN["usage"] | {"calls": 41}}, "41 calls were served, where at most 40"),
         ({"other": OTHER | {"started_at": "2026-11-23T19:00:09.000Z"}}, "not at once"),
         ({"other": OTHER | {"started_at": None}}, "not at once"),
     ],

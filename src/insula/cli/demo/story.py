@@ -13,14 +13,13 @@ from typing import Any, Protocol
 import insula
 from insula.bundles import pack
 from insula.cli.client import Client, Event
-from insula.cli.demo.verdict import Shown, judge, unrecorded
+from insula.cli.demo.verdict import RATE, Shown, judge, unrecorded
 from insula.cli.paths import path
 from insula.cli.waiting import ENDED
 
 MODEL = "gemma-3-270m"
 FORBIDDEN = "costly-model"
 AGENT = "curious"
-RATE = {"rpm": 30, "rpm_burst": 10}
 _NOWHERE = "http://127.0.0.1:9/v1"  # the discard port: nothing may ever be sent there
 _AUDIT_S = 5.0
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 ATTEMPTS = ("other_workspace", "internet", "other_processes", "forbidden_model", "rate")
 RECORDED = {
     "internet": ("egress.denied",),
     "forbidden_model": ("model_not_entitled", "model_not_found"),
-    "rate": ("rate_limited", "rate_limit_exceeded"),
 }
 """Attempts that go through the door, and the rule under which the platform must have recorded the refusal."""
+
+RATE = {"rpm": 30, "rpm_burst": 10}
+"""The limits that the play sets. That a caller must wait is not audited; too many calls would show."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +94,8 @@ def _problems(
         yield "no token was metered"
     elif result.get("usage", {}).get("output", 0) > run["usage"]["output_tokens"]:
         yield "fewer tokens were metered than the agent received"
+    if run["usage"]["calls"] > (most := _most_calls(run)):
+        yield f"{run['usage']['calls']} calls were served, where at most {most} were allowed"
     if not run["workspace_destroyed"]:
         yield "the workspace was not destroyed"
     yield from (
@@ -100,6 +105,14 @@ def _problems(
     )
     if any(other["run"] != run["run"] and not _overlap(run, other) for other in runs):
         yield "the two runs were not at once"
+
+
+def _most_calls(run: Mapping[str, Any]) -> int:
+    """What the limit can have let through while the run lasted: a burst, and the even flow beside it."""
+    began, ended = (
+        datetime.fromisoformat(run[name] or run["created_at"]) for name in ("started_at", "finished_at")
+    )
+    return RATE["rpm_burst"] + RATE["rpm"] * (1 + int((ended - began).total_seconds() // 60))
 
 
 def _overlap(one: Mapping[str, Any], two: Mapping[str, Any]) -> bool:
