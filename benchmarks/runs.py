@@ -4,7 +4,7 @@ python -m benchmarks.runs [--runs 200] [--at-once 20] [--json]
 
 Starts a platform in a temporary home, deploys a trivial agent and runs it: one at a time for the latency,
 then ``--at-once`` at a time for the throughput, then until ``--runs`` have been made. The host is compared
-before and after: processes, mounts, file descriptors, control groups, sockets, locks of uids, files under /run.
+before and after: processes, mounts, file descriptors, control groups, sockets, files under /run.
 """
 
 from __future__ import annotations

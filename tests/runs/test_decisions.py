@@ -12,8 +12,8 @@ from insula.runs.bounds import effective_timeout, narrowed
 from insula.runs.idempotency import key_hash, request_digest, same_request
 from insula.runs.record import RunRecord
 from insula.runs.resume import ATTEMPTS_MAX, resume
-from insula.runs.states import OPEN, RunState
-from insula.runs.verdict import Cause, Ending, judge, said_of
+from insula.runs.states import OPEN, RunState, may_follow
+from insula.runs.verdict import Cause, Ending, Verdict, judge, said_of
 from insula.tenancy import SandboxBounds
 
 TIER = SandboxBounds(512, 64, 0.5, 128, 8192, 4096, 300)
@@ -62,6 +62,12 @@ def test_the_words_name_the_limit(ending: Ending, cause: Cause, said: str) -> No
 def test_an_exit_that_won_the_race_against_a_stop_is_told_as_it_was() -> None:
     assert judge(Ending(0, None, "exited"), Cause.CANCELLED, TIER, 3).state is RunState.SUCCEEDED
     assert judge(Ending(None, 9, "cancelled"), Cause.CANCELLED, TIER, 3).state is RunState.CANCELLED
+
+
+@given(st.sampled_from(sorted(OPEN)), st.sampled_from([s for s in RunState if s.terminal]))
+def test_a_verdict_fits_whatever_it_ends(before: RunState, end: RunState) -> None:
+    verdict = Verdict(end, Cause.RUNTIME_UNKNOWN, "gone").fit(before)
+    assert may_follow(before, verdict.state) and verdict.reason == "gone"
 
 
 def test_every_cause_has_words() -> None:

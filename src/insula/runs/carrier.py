@@ -132,12 +132,11 @@ class Carrier:
 
     async def _outcome(self, live: LiveRun, record: RunRecord, passport: RunPass) -> Outcome:
         try:
-            plan = await asyncio.to_thread(self._draw, passport, record, live.tenant)
-            verdict = resume(record, plan.recovery)
+            verdict = resume(record, await self._recovery(live, record, passport))
             if verdict is not None:
                 return Outcome(verdict)
             await self._take_up(live, record)
-            return await self._in_turn(live, record, plan, passport)
+            return await self._in_turn(live, record, passport)
         except Refused as refusal:
             return Outcome(refusal.verdict)
         except JournalClosed:
@@ -154,16 +153,25 @@ class Carrier:
             live.journal.note("taken_up", was=str(record.state))
             await live.journal.change(RunState.QUEUED)
 
-    async def _in_turn(self, live: LiveRun, record: RunRecord, plan: Blueprint, passport: RunPass) -> Outcome:
+    async def _recovery(self, live: LiveRun, record: RunRecord, passport: RunPass) -> str:
+        """What the agent wishes when a crash cut it; asked only where that happened."""
+        if record.state is RunState.QUEUED:
+            return "restart"
+        return (await self._drawn(live, record, passport)).recovery
+
+    async def _in_turn(self, live: LiveRun, record: RunRecord, passport: RunPass) -> Outcome:
+        """Wait for a slot. A run that waits holds neither its files nor its input in memory."""
         waiting = time.monotonic()
-        cap = plan.profile.limits.in_flight
+        cap = self._parts.registry.profile(live.tenant).limits.in_flight
         async with self.gate.slot(live.tenant, live.run, cap, live.stopped) as admitted:
             if not admitted:
                 assert live.cause is not None
                 return Outcome(waiting_stopped(live.cause))
+            waited_ms = round((time.monotonic() - waiting) * 1000)
+            plan = await self._drawn(live, record, passport)
             live.admitted = True
             live.journal.attempt = record.attempt + 1
-            self._tell_plan(live, plan, round((time.monotonic() - waiting) * 1000))
+            self._tell_plan(live, plan, waited_ms)
             await live.journal.change(RunState.ADMITTED, {"attempt": live.journal.attempt, "backend": None})
             self._parts.reach("admitted")
             pump = asyncio.create_task(live.journal.pump())
@@ -189,7 +197,7 @@ class Carrier:
 
     async def _finish(self, live: LiveRun, record: RunRecord, passport: RunPass, outcome: Outcome) -> Verdict:
         """Write the end, once, with everything that came out of the run."""
-        verdict = outcome.verdict
+        verdict = outcome.verdict.fit(live.journal.state)
         usage = await self._usage(live, passport)
         self._parts.reach("before_final_write")
         columns = {
@@ -244,6 +252,9 @@ class Carrier:
     def _look(self, passport: RunPass, run: RunId) -> tuple[RunRecord | None, int]:
         book = self._open(passport)
         return book.find(run), book.last_seq(run)
+
+    async def _drawn(self, live: LiveRun, record: RunRecord, passport: RunPass) -> Blueprint:
+        return await asyncio.to_thread(self._draw, passport, record, live.tenant)
 
     def _draw(self, passport: RunPass, record: RunRecord, tenant: TenantId) -> Blueprint:
         book = self._open(passport)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from signal import Signals
 
-from insula.runs.states import RunState
+from insula.runs.states import RunState, may_follow
 from insula.tenancy.bounds import SandboxBounds
 
 
@@ -44,6 +44,10 @@ class Verdict:
 
     def __post_init__(self) -> None:
         assert self.state.terminal
+
+    def fit(self, before: RunState) -> Verdict:
+        """Return a verdict that may follow ``before``: a run that was started once cannot be refused."""
+        return self if may_follow(before, self.state) else replace(self, state=RunState.FAILED)
 
 
 class Refused(Exception):
