@@ -11,7 +11,7 @@ import pytest
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 
-SLOW = "import time\nprint('begun', flush=True)\ntime.sleep(3)\nprint('ended')"
+SLOW = "import time\nprint('begun', flush=True)\ntime.sleep(8)\nprint('ended')"
 
 
 def _wait(running: Any, run: str, states: set[str], timeout_s: float = 40) -> dict[str, Any]:
@@ -50,9 +50,10 @@ def test_tokens_survive_a_kill_and_are_counted_once(start: Any, upstream: Any) -
     running.ok("entitle", "acme", "m1")
     key = running.ok("key", "create", "acme")["key"]
     for round_ in (1, 2, 3):
-        client = openai.OpenAI(base_url=running.ready["gateway"] + "/v1", api_key=key, max_retries=0)
-        for _ in range(5):
-            client.chat.completions.create(model="m1", messages=[{"role": "user", "content": "a b"}])
+        url = running.ready["gateway"] + "/v1"
+        with openai.OpenAI(base_url=url, api_key=key, max_retries=0) as client:
+            for _ in range(5):
+                client.chat.completions.create(model="m1", messages=[{"role": "user", "content": "a b"}])
         running.kill()
         running.start()
         totals = running.ok("usage", "acme")["totals"]

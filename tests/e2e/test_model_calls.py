@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +25,17 @@ print([model.id for model in client.models.list()])
 """
 
 
-def _client(platform: Any, tenant: str) -> openai.OpenAI:
-    key = platform.ok("key", "create", tenant)["key"]
-    return openai.OpenAI(base_url=platform.ready["gateway"] + "/v1", api_key=key, max_retries=0)
+@pytest.fixture
+def client_of(platform: Any) -> Iterator[Callable[..., openai.OpenAI]]:
+    """Makes clients with a tenant's new key, or with a given one; they are closed in the end."""
+    with contextlib.ExitStack() as stack:
+
+        def make(tenant: str, key: str | None = None) -> openai.OpenAI:
+            secret = key or platform.ok("key", "create", tenant)["key"]
+            url = platform.ready["gateway"] + "/v1"
+            return stack.enter_context(openai.OpenAI(base_url=url, api_key=secret, max_retries=0))
+
+        yield make
 
 
 def _ask(client: openai.OpenAI, **more: Any) -> Any:
@@ -47,57 +57,55 @@ def test_an_agent_uses_the_openai_package_as_it_is(
     assert all(run["run"] not in headers and "acme" not in headers for headers in sent)
 
 
-def test_an_application_uses_a_virtual_key(platform: Any, upstream: Any) -> None:
-    client = _client(platform, "bolt")
+def test_an_application_uses_a_virtual_key(platform: Any, client_of: Any, upstream: Any) -> None:
+    client = client_of("acme")
     answer = _ask(client)
     assert answer.choices[0].message.content == "one two three"
     assert answer.usage.completion_tokens == 3
     assert client.api_key not in str(upstream.requests[-1]["headers"])
-    before = platform.ok("usage", "bolt")
+    before = platform.ok("usage", "acme")
     _ask(client)
-    after = platform.ok("usage", "bolt")
+    after = platform.ok("usage", "acme")
     assert after["totals"]["input_tokens"] - before["totals"]["input_tokens"] == 20
     assert after["totals"]["output_tokens"] - before["totals"]["output_tokens"] == 3
 
 
-def test_usage_is_hidden_unless_asked_for(platform: Any) -> None:
-    client = _client(platform, "acme")
+def test_usage_is_hidden_unless_asked_for(platform: Any, client_of: Any) -> None:
+    client = client_of("acme")
     plain = list(_ask(client, stream=True))
     assert all(part.usage is None and part.choices for part in plain)
     asked = list(_ask(client, stream=True, stream_options={"include_usage": True}))
     assert asked[-1].usage.completion_tokens == 3
 
 
-def test_a_model_without_entitlement_is_refused(platform: Any) -> None:
-    client = _client(platform, "acme")
+def test_a_model_without_entitlement_is_refused(platform: Any, client_of: Any) -> None:
+    client = client_of("acme")
     with pytest.raises(openai.APIStatusError) as refused:
         client.chat.completions.create(model="m2", messages=[{"role": "user", "content": "x"}])
     assert refused.value.status_code in (403, 404)
     assert refused.value.code in ("model_not_entitled", "model_not_found")
 
 
-def test_a_wrong_key_is_refused(platform: Any) -> None:
-    client = openai.OpenAI(
-        base_url=platform.ready["gateway"] + "/v1", api_key="ins_vk_nonsense", max_retries=0
-    )
+def test_a_wrong_key_is_refused(platform: Any, client_of: Any) -> None:
+    client = client_of("acme", "ins_vk_nonsense")
     with pytest.raises(openai.AuthenticationError):
         _ask(client)
 
 
-def test_a_revoked_key_is_refused_at_once(platform: Any) -> None:
+def test_a_revoked_key_is_refused_at_once(platform: Any, client_of: Any) -> None:
     created = platform.ok("key", "create", "acme")
-    client = openai.OpenAI(base_url=platform.ready["gateway"] + "/v1", api_key=created["key"], max_retries=0)
+    client = client_of("acme", created["key"])
     _ask(client)
     platform.ok("key", "revoke", "acme", created["id"])
     with pytest.raises(openai.AuthenticationError):
         _ask(client)
 
 
-def test_the_limit_that_refused_is_named(platform: Any) -> None:
+def test_the_limit_that_refused_is_named(platform: Any, client_of: Any) -> None:
     platform.ok("tenant", "create", "tight", "--tier", "pro")
     platform.ok("entitle", "tight", "m1")
     platform.ok("limit", "set", "tight", "--rpm", "2")
-    client = _client(platform, "tight")
+    client = client_of("tight")
     with pytest.raises(openai.RateLimitError) as refused:
         for _ in range(4):
             _ask(client)
@@ -109,8 +117,8 @@ def test_the_limit_that_refused_is_named(platform: Any) -> None:
     assert "tenant" in str(refused.value.body)
 
 
-def test_a_caller_who_leaves_cancels_upstream_and_pays(platform: Any, upstream: Any) -> None:
-    client = _client(platform, "acme")
+def test_a_caller_who_leaves_cancels_upstream_and_pays(platform: Any, client_of: Any, upstream: Any) -> None:
+    client = client_of("acme")
     before = platform.ok("usage", "acme")["totals"]
     upstream.cancelled.clear()
     stream = client.chat.completions.create(
@@ -125,10 +133,10 @@ def test_a_caller_who_leaves_cancels_upstream_and_pays(platform: Any, upstream: 
     assert after["output_tokens"] > before["output_tokens"]
 
 
-def test_a_suspended_tenant_is_cut_at_once(platform: Any) -> None:
+def test_a_suspended_tenant_is_cut_at_once(platform: Any, client_of: Any) -> None:
     platform.ok("tenant", "create", "rogue", "--tier", "pro")
     platform.ok("entitle", "rogue", "m1")
-    client = _client(platform, "rogue")
+    client = client_of("rogue")
     _ask(client)
     platform.ok("tenant", "suspend", "rogue")
     with pytest.raises(openai.APIStatusError) as refused:
