@@ -99,7 +99,9 @@ class Screen:
             last = self._lines[role.tenant].rstrip("\n").rpartition("\n")[2]
             style = show.STATE_STYLES.get(state, "")
             drawn.add_row(
-                Text(role.tenant, style="bold"), Text(state, style=style), Text(last, overflow="ellipsis")
+                Text(role.tenant, style="bold"),
+                Text(state, style=style),
+                Text(last, no_wrap=True, overflow="ellipsis"),
             )
         return drawn
 
