@@ -40,7 +40,8 @@ def render(found: dict[str, Any]) -> None:
         detail = f"floor {tier['floor']}" + (f", {tier['detail']}" if tier["ok"] else "")
         _entry("passed" if tier["ok"] else "missing", f"{tier['tier']:<11} {detail}", lacks)
     if not found["ok"]:
-        show.say("error: no agent could run here")
+        fix = next(tier["fix"] for tier in found["tiers"])
+        show.say(f"error: under trust={found['trust']} no agent could run here\nhint: {fix}")
 
 
 def _entry(status: str, name: str, lacks: list[dict[str, str]]) -> None:
