@@ -37,4 +37,4 @@ result = {
     "streamed": usage.model_dump(include={"prompt_tokens", "completion_tokens"}) if usage else None,
     "whole": whole.choices[0].text,
 }
-Path(os.environ.get("INSULA_RESULT", "/work/result.json")).write_text(json.dumps(result))
+Path(os.environ["INSULA_RESULT"]).write_text(json.dumps(result))

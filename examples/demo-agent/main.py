@@ -14,7 +14,7 @@ import attempts
 from openai import OpenAI
 
 WORK = Path("/work")
-RESULT = Path(os.environ.get("INSULA_RESULT", "/work/result.json"))
+RESULT = Path(os.environ["INSULA_RESULT"])
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 question = sys.stdin.read().strip() or "nobody"
 print(f"hello {question}")
 
-Path(os.environ.get("INSULA_RESULT", "/work/result.json")).write_text(json.dumps({"greeted": question}))
-artifacts = Path(os.environ.get("INSULA_ARTIFACTS", "/work/artifacts"))
+Path(os.environ["INSULA_RESULT"]).write_text(json.dumps({"greeted": question}))
+artifacts = Path(os.environ["INSULA_ARTIFACTS"])
 artifacts.mkdir(exist_ok=True)
 (artifacts / "greeting.txt").write_text(f"hello {question}\n")
