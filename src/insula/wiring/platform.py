@@ -7,6 +7,7 @@ import contextlib
 import threading
 
 import structlog
+from prometheus_client import CollectorRegistry, ProcessCollector
 
 from insula.audit import PLATFORM as AUDIT_PLATFORM
 from insula.bundles import BundleStore
@@ -32,6 +33,7 @@ from insula.wiring.launching import Launcher
 from insula.wiring.tenants import Tenants
 
 _log = structlog.get_logger()
+_CALLS_GRACE_S = 5.0
 
 
 class Platform:
@@ -122,6 +124,9 @@ class Platform:
                 slots=self.settings.slots,
             )
         )
+        self.metrics = CollectorRegistry()
+        self.metrics.register(self.plane.metrics)
+        ProcessCollector(registry=self.metrics)
         self.tenants = Tenants(self.ground, self.governor, self.limits, self.entitlements, self.runs)
 
     async def start(self) -> None:
@@ -142,7 +147,7 @@ class Platform:
         self.ready = False
         await self.runs.drain(self.settings.drain_s)
         await self.listener.stop()
-        await self.plane.drain(min(self.settings.drain_s, 5.0))
+        await self.plane.drain(min(self.settings.drain_s, _CALLS_GRACE_S))
 
     async def stop(self) -> None:
         """Stop every part, highest first. Safe after a start that failed half-way."""
