@@ -73,6 +73,9 @@ def environment(run: RunId) -> dict[str, str]:
         "HOME": "/work",
         "TMPDIR": "/tmp",  # noqa: S108 - inside the sandbox
         "LANG": "C.UTF-8",
+        "PYTHONUNBUFFERED": "1",  # --follow shows what is printed, when it is printed
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONNOUSERSITE": "1",
         "INSULA_RUN": run,
         "INSULA_RESULT": "/work/result.json",
         "INSULA_ARTIFACTS": "/work/artifacts",

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import insula.agent
 from insula.identity import Sandboxes as Audience
 from insula.identity import VerifiedContext
 from insula.runs.blueprint import Blueprint
 from insula.runs.parts import OpenDoor
 from insula.sandbox import Sandbox, Sandboxes, SandboxSpec
 
-AGENT_HOME = Path(insula.agent.__file__).parent
-PID_1 = ("/usr/bin/python3", "/run/insula/agent/__main__.py", "--")
+PID_1 = ("/usr/bin/python3", "/run/insula/agent/__main__.pyc", "--")
 
 
 class Launcher:
-    """Launches what runs ask for."""
+    """Launches what runs ask for. ``agent``: the compiled code of pid 1."""
 
-    def __init__(self, sandboxes: Sandboxes) -> None:
+    def __init__(self, sandboxes: Sandboxes, agent: Path) -> None:
         self._sandboxes = sandboxes
+        self._agent = agent
 
     async def launch(
         self, context: VerifiedContext[Audience], plan: Blueprint, open_door: OpenDoor
@@ -34,6 +33,6 @@ class Launcher:
             environment=plan.environment,
             files=plan.files,
             stdin=plan.data,
-            agent=AGENT_HOME,
+            agent=self._agent,
         )
         return await self._sandboxes.launch(context, spec, plan.profile, open_door)

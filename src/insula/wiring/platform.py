@@ -22,7 +22,7 @@ from insula.models import Catalog, Endpoint, Entitlements, Upstreams
 from insula.models.adapters.sql import SqlModels
 from insula.models.providers.local import LocalModel
 from insula.runs import Drafts, RunParts, RunService
-from insula.runtimes import RuntimeStore
+from insula.runtimes import RuntimeStore, compile_pid1
 from insula.sandbox import Sandboxes
 from insula.settings import Settings
 from insula.tenancy import Tenant, TenantState
@@ -116,7 +116,7 @@ class Platform:
                 control=self.control,
                 spaces=self.spaces,
                 draw=Drafts(self.registry, self.bundles, self.runtimes).draw,
-                launch=Launcher(self.sandboxes).launch,
+                launch=Launcher(self.sandboxes, compile_pid1(self.ground.home / "run")).launch,
                 doors=self.doors,
                 run_total=self.usage_reports.run_total,
                 clock=self.clock,
