@@ -6,11 +6,14 @@ import socket
 import stat
 import subprocess
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+from openai import OpenAI, PermissionDeniedError
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 RUN_SHAPE = {"run", "state", "backend", "exit_code", "output", "result", "usage", "reason"}
@@ -128,6 +131,57 @@ def test_the_key_of_an_endpoint_comes_from_stdin_and_never_back(acme: Any) -> No
     assert acme.data(*words, stdin="sk-sup3rsecret\n")["has_key"]
     assert "sup3rsecret" not in acme("endpoint", "list", "--json").stdout
     assert "sup3rsecret" not in (acme.home.parent / "log").read_text()
+
+
+@pytest.fixture
+def upstream() -> Iterator[str]:
+    """A server of models that answers every call with twelve tokens."""
+    answer = {
+        "id": "c",
+        "object": "chat.completion",
+        "created": 1,
+        "model": "m3",
+        "choices": [{"index": 0, "message": {"role": "assistant", "content": "hi"}, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 7, "completion_tokens": 5, "total_tokens": 12},
+    }
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["content-length"]))
+            body = json.dumps(answer).encode()
+            self.send_response(200)
+            self.send_header("content-type", "application/json")
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_args: object) -> None: ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/v1"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_a_key_opens_the_gateway_and_usage_shows_the_call(running: Any, upstream: str) -> None:
+    insula = running.insula
+    insula.data("tenant", "create", "caller", "--tier", "pro")
+    insula.data("endpoint", "add", "answering", "--kind", "openai", "--base-url", upstream, "--model", "m3")
+    key = insula.data("key", "create", "caller")["key"]
+    with OpenAI(base_url=f"{running.said['gateway']}/v1", api_key=key, max_retries=0) as sdk:
+        with pytest.raises(PermissionDeniedError, match="entitle"):
+            sdk.chat.completions.create(model="m3", messages=[{"role": "user", "content": "hello"}])
+        insula.data("entitle", "caller", "m3")
+        told = sdk.chat.completions.create(model="m3", messages=[{"role": "user", "content": "hello"}])
+    assert told.choices[0].message.content == "hi"
+    report = insula.data("usage", "caller")
+    [row] = report["rows"]
+    assert (row["model"], row["calls"], row["input_tokens"], row["output_tokens"]) == ("m3", 1, 7, 5)
+    assert report["totals"]["calls"] == 1
+    assert insula("usage", "caller").stdout.splitlines()[0].split("\t")[2:6] == ["m3", "1", "7", "5"]
 
 
 def test_a_tenants_own_token(acme: Any, running: Any) -> None:

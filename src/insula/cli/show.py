@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from insula.cli.harmless import harmless
 if TYPE_CHECKING:
     from rich.console import Console
 
+_LONG = re.compile(r"[a-z0-9_]{26,}")
 STATE_STYLES = {
     "succeeded": "green",
     "running": "cyan",
@@ -119,6 +121,13 @@ def _cell(value: Any) -> str:
         return ", ".join(f"{name}={_cell(part)}" for name, part in value.items()) or "-"
     text = str(value)
     return harmless(text) if sys.stdout.isatty() else text.replace("\t", " ").replace("\n", " ")
+
+
+def brief(value: Any) -> Any:
+    """Return a long id or digest with its middle left out, for a terminal; anything else as it is."""
+    if not isinstance(value, str) or not sys.stdout.isatty():
+        return value
+    return _LONG.sub(lambda found: f"{found.group()[:8]}…{found.group()[-4:]}", value)
 
 
 def _numeric(cell: str) -> bool:

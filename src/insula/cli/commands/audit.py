@@ -32,11 +32,19 @@ def show_(
         show.as_json(page)
         return
     rows = [
-        (str(r["seq"]), show.when(r["at"]), r["action"], r["outcome"], r["actor"], r["target"], r["details"])
+        (
+            str(r["seq"]),
+            show.when(r["at"]),
+            r["action"],
+            r["outcome"],
+            show.brief(r["target"]),
+            show.brief(r["actor"]),
+            {name: show.brief(value) for name, value in r["details"].items()},
+        )
         for r in page["items"]
     ]
     show.table(
-        ["seq", "at", "action", "outcome", "actor", "target", "details"], rows, empty=f"{stream}: no records"
+        ["seq", "at", "action", "outcome", "target", "actor", "details"], rows, empty=f"{stream}: no records"
     )
     if page["next"]:
         show.say(f"more: insula audit show {stream} --after {page['next']}")

@@ -167,12 +167,18 @@ def _print(run: dict[str, Any]) -> None:
             "cost": f"${usage['cost_usd']}",
             "result": run["result"],
             "artifacts": [f"{a['name']} ({a['bytes']} bytes)" for a in run["artifacts"]],
-            "workspace": "destroyed" if run["workspace_destroyed"] else "in use",
+            "workspace": _workspace(run),
         }
     )
     if run["output"]:
         show.say("output:")
         show.output(run["output"])
+
+
+def _workspace(run: dict[str, Any]) -> str:
+    if run["workspace_destroyed"]:
+        return "destroyed"
+    return "none, or not known to be destroyed" if run["finished_at"] else "in use"
 
 
 def list_(
