@@ -127,7 +127,7 @@ def brief(value: Any) -> Any:
     """Return a long id or digest with its middle left out, for a terminal; anything else as it is."""
     if not isinstance(value, str) or not sys.stdout.isatty():
         return value
-    return _LONG.sub(lambda found: f"{found.group()[:8]}…{found.group()[-4:]}", value)
+    return _LONG.sub(lambda found: f"{found.group()[:4]}…{found.group()[-4:]}", value)
 
 
 def _numeric(cell: str) -> bool:
