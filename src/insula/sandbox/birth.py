@@ -65,11 +65,3 @@ def _receive_order(message: dict[str, int], fds: list[int], line: socket.socket,
     wire.close_all(fds)
     privileges.restore_signals()
     return Birth(uid, order, limits, line, shared)
-
-
-def still_wanted(line: socket.socket) -> bool:
-    """Whether the spawner lives. Asked after tying our life to its: it may have died just before."""
-    try:
-        return line.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) != b""
-    except BlockingIOError:
-        return True

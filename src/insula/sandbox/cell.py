@@ -13,6 +13,7 @@ from pathlib import Path
 from insula.sandbox.cgroups import Group, Used
 from insula.sandbox.recipe import Recipe
 from insula.sandbox.verdict import Verdict, judge
+from insula.sandbox.wire import still_wanted
 
 
 @dataclass(slots=True)
@@ -30,6 +31,10 @@ class Cell:
     status: int | None = None
     reported: bool = False
     said: list[str] = field(default_factory=list)
+
+    def alive(self) -> bool:
+        """Whether its first process still listens."""
+        return self.status is None and still_wanted(self.line)
 
     def stop(self, reason: str, grace_s: float) -> None:
         """Ask the workload to end (SIGTERM to its pid 1) and set when it will be killed."""

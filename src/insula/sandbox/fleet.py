@@ -28,7 +28,8 @@ from insula.tenancy import IsolationProfile, Rung
 
 _log = structlog.get_logger()
 _SEATS = 2
-_RESTART_S = 0.2
+_RESTART_PAUSES_S = (0.0, 0.2, 1.0, 5.0)
+_FIND_AFTER_S = 0.03
 
 OpenDoor = Callable[[int], Awaitable[Path]]
 """Called with the sandbox's host uid; returns the socket to show inside."""
@@ -45,20 +46,27 @@ class Sandboxes:
         self._lacks: Mapping[Rung, Sequence[Missing]] = {}
         self._stopping = False
         self._restart: asyncio.Task[None] | None = None
+        self._lending = asyncio.Lock()
+        self._finding: asyncio.Task[None] | None = None
         self._line = SpawnerLine(self._hear, self._lost)
 
     async def start(self) -> None:
         """Start the spawner, which tries what the host gives and sweeps what a dead platform left."""
         self._lacks = await self._line.open()
         self._keep_seats()
+        if any(not lacks for lacks in self._lacks.values()):
+            await self._find_uids()
 
     async def stop(self) -> None:
         """End every sandbox, then the spawner."""
         self._stopping = True
+        if self._restart is not None:
+            await self._restart
         await asyncio.gather(*(sandbox.destroy() for sandbox in list(self._live.values())))
         await self._line.close()
-        if self._restart is not None:
-            self._restart.cancel()
+        if self._finding is not None:
+            await self._finding
+        self._uids.close()
 
     def report(self) -> dict[Rung, tuple[Missing, ...]]:
         """Return what each rung lacks on this host: nothing is good."""
@@ -81,7 +89,7 @@ class Sandboxes:
         if tenant != spec.tenant or context.run != spec.run:
             raise Denied("the context is not of this run", rule="sandbox.run")
         rung = choose(self.report(), profile)
-        lease = await asyncio.to_thread(self._uids.lend)
+        lease = await self._lend()
         try:
             door = await open_door(lease.uid) if open_door is not None else None
             sandbox = self._prepare(rung, spec, lease, str(door or ""))
@@ -98,6 +106,19 @@ class Sandboxes:
                 ) from problem
             raise
         return sandbox
+
+    async def _lend(self) -> Lease:
+        """Return a uid found ahead of time; look for more in the background."""
+        async with self._lending:
+            lease = self._uids.lend() if self._uids.ready() else await asyncio.to_thread(self._uids.lend)
+        if self._finding is None or self._finding.done():
+            self._finding = asyncio.create_task(self._find_uids())
+        return lease
+
+    async def _find_uids(self) -> None:
+        await asyncio.sleep(_FIND_AFTER_S)
+        async with self._lending:
+            await asyncio.to_thread(self._uids.prepare, _SEATS)
 
     def _prepare(self, rung: Rung, spec: SandboxSpec, lease: Lease, door: str) -> Sandbox:
         """Order the sandbox from the spawner. From here on it owns the lease."""
@@ -127,8 +148,7 @@ class Sandboxes:
             await sandbox.destroy()
 
     def _stop(self, number: int, reason: str, grace_s: float) -> None:
-        with contextlib.suppress(UnavailableError):
-            self._line.send({"op": "stop", "id": number, "reason": reason, "grace_s": grace_s})
+        self._line.insist({"op": "stop", "id": number, "reason": reason, "grace_s": grace_s})
 
     def _keep_seats(self) -> None:
         usable = [rung for rung, lacks in self.report().items() if not lacks and rung is not Rung.NONE]
@@ -146,18 +166,32 @@ class Sandboxes:
 
     def _lost(self) -> None:
         """The spawner died: the kernel has ended its sandboxes. Say so, and start another."""
-        live, self._live = list(self._live.values()), {}
-        for sandbox in live:
+        lost, self._live = list(self._live.values()), {}
+        for sandbox in lost:
             sandbox.lose()
-        if not self._stopping:
-            _log.error("spawner_died", sandboxes=len(live))
-            self._restart = asyncio.get_running_loop().create_task(self._start_again())
+        if self._stopping:
+            for sandbox in lost:
+                sandbox.swept(clean=False)
+            return
+        _log.error("spawner_died", sandboxes=len(lost))
+        self._restart = asyncio.create_task(self._start_again(lost))
 
-    async def _start_again(self) -> None:
-        await asyncio.sleep(_RESTART_S)
+    async def _start_again(self, lost: Sequence[Sandbox]) -> None:
+        """Starting sweeps what the dead spawner left; only then is anything of it known to be gone."""
         await self._line.close()
-        self._line = SpawnerLine(self._hear, self._lost)
-        await self.start()
+        clean = False
+        for pause_s in _RESTART_PAUSES_S:
+            await asyncio.sleep(pause_s)
+            self._line = SpawnerLine(self._hear, lambda: None)
+            with contextlib.suppress(UnavailableError):
+                self._lacks = await self._line.open()
+                self._line.lost = self._lost
+                self._keep_seats()
+                clean = True
+                break
+            await self._line.close()
+        for sandbox in lost:
+            sandbox.swept(clean)
 
 
 async def probe_host() -> dict[Rung, tuple[Missing, ...]]:

@@ -1,7 +1,8 @@
 """Reads what an agent left, from outside, while nothing inside runs any more.
 
 Every open goes through ``openat2`` beneath the workspace: no link is followed, no mount crossed. Only
-regular files with one name are read; the rest is passed over with a reason. Entries, bytes, depth and time are bounded.
+regular files with one name are read; the rest is passed over with a reason. Entries, bytes, depth and time
+are bounded.
 """
 
 from __future__ import annotations
@@ -103,7 +104,7 @@ class _Reaper:
             self._artifacts.append(Artifact(_shown(path.removeprefix(ARTIFACTS + b"/")), data))
 
     def _read(self, path: bytes, most: int) -> bytes | None:
-        """Return the file's content, or ``None`` with the reason noted. Looks before it opens: a FIFO would wait."""
+        """Return the file's content, or ``None`` with the reason noted. Looks before it opens."""
         try:
             look = syscalls.open_beneath(self._work, path, _PATH_ONLY)
         except OSError as problem:

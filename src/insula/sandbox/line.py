@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import socket
 import subprocess
 import sys
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -24,11 +24,11 @@ class SpawnerLine:
 
     def __init__(self, hear: Hear, lost: Callable[[], None]) -> None:
         self._hear = hear
-        self._lost = lost
+        self.lost = lost
         self._end: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._ready: asyncio.Future[Mapping[Rung, Sequence[Missing]]] | None = None
-        self._unsent: list[tuple[dict[str, Any], list[int]]] = []
+        self._unsent: deque[dict[str, Any]] = deque()
 
     @property
     def pid(self) -> int | None:
@@ -40,7 +40,7 @@ class SpawnerLine:
         ours, theirs = wire.pair()
         command = [sys.executable, "-I", "-m", "insula.sandbox.spawner", str(theirs.fileno())]
         with theirs:
-            self._process = subprocess.Popen(  # noqa: S603
+            self._process = subprocess.Popen(  # noqa: ASYNC220 - milliseconds, once
                 command, pass_fds=(theirs.fileno(),), stdin=subprocess.DEVNULL, cwd="/", env={}
             )
         ours.setblocking(False)
@@ -52,23 +52,38 @@ class SpawnerLine:
     def send(self, message: dict[str, Any], fds: Sequence[int] = ()) -> None:
         """Send a message. Raises ``UnavailableError`` when the spawner is gone or does not keep up."""
         if self._end is None:
-            raise UnavailableError("the spawner is gone", hint="it is being restarted", retry_after_s=1)
+            raise _away()
         try:
             wire.send(self._end, message, fds)
         except BlockingIOError:
             raise UnavailableError("the spawner is busy", hint="try again", retry_after_s=1) from None
         except OSError:
             self._gone()
-            raise UnavailableError(
-                "the spawner is gone", hint="it is being restarted", retry_after_s=1
-            ) from None
+            raise _away() from None
+
+    def insist(self, message: dict[str, Any]) -> None:
+        """Send a message that must arrive, after those that wait; a spawner that is gone needs none."""
+        self._unsent.append(message)
+        self._flush()
+
+    def _flush(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._unsent and self._end is not None:
+            try:
+                wire.send(self._end, self._unsent[0])
+            except BlockingIOError:
+                loop.add_writer(self._end.fileno(), self._flush)
+                return
+            except OSError:
+                self._gone()
+                return
+            self._unsent.popleft()
+        if self._end is not None:
+            loop.remove_writer(self._end.fileno())
 
     async def close(self) -> None:
         """Let go: the spawner ends every sandbox and itself."""
-        end, self._end = self._end, None
-        if end is not None:
-            asyncio.get_running_loop().remove_reader(end.fileno())
-            end.close()
+        self._hang_up()
         if self._process is not None:
             await asyncio.to_thread(self._wait)
 
@@ -102,16 +117,26 @@ class SpawnerLine:
             return
         self._hear(message, fds)
 
-    def _gone(self) -> None:
+    def _hang_up(self) -> bool:
         end, self._end = self._end, None
         if end is None:
-            return
-        with contextlib.suppress(ValueError, OSError):
-            asyncio.get_running_loop().remove_reader(end.fileno())
+            return False
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(end.fileno())
+        loop.remove_writer(end.fileno())
         end.close()
+        return True
+
+    def _gone(self) -> None:
+        if not self._hang_up():
+            return
         if self._ready is not None and not self._ready.done():
             self._ready.set_exception(UnavailableError("the spawner did not start"))
-        self._lost()
+        self.lost()
+
+
+def _away() -> UnavailableError:
+    return UnavailableError("the spawner is gone", hint="it is being restarted", retry_after_s=1)
 
 
 def readable_pipe() -> tuple[int, int]:

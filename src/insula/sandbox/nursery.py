@@ -30,7 +30,11 @@ class Nursery:
     def take(self, name: str) -> Cell:
         """Return a seat, a waiting one if there is. Raises ``OSError``."""
         seats = self._seats[name]
-        return seats.pop(0) if seats else self._make(name)
+        while seats:
+            seat = seats.pop(0)
+            if seat.alive():
+                return seat
+        return self._make(name)
 
     def refill(self) -> bool:
         """Make one seat that is wanted and not there. Return whether that was so."""

@@ -20,7 +20,7 @@ class Output:
         self._left = most
         self._overflow = overflow
         self._queue: asyncio.Queue[OutputChunk | None] = asyncio.Queue()
-        self._paused = False
+        self._paused = self._flooded = False
         loop = asyncio.get_running_loop()
         for fd in self._fds:
             loop.add_reader(fd, self._read, fd)
@@ -53,7 +53,9 @@ class Output:
         if kept:
             self._queue.put_nowait(OutputChunk(self._fds[fd], kept))
         if self._left < 0:
-            self._overflow()
+            if not self._flooded:
+                self._flooded = True
+                self._overflow()
         elif self._queue.qsize() >= _AHEAD:
             self._pause()
 

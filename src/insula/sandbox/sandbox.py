@@ -10,7 +10,7 @@ from typing import Any
 from insula.sandbox.harvest import Harvest, HarvestLimits, harvest
 from insula.sandbox.output import Output
 from insula.sandbox.spec import Exit, OutputChunk, Receipt
-from insula.sandbox.uids import Lease
+from insula.sandbox.uids import Lease, carried_uids
 from insula.tenancy import Rung
 
 _GRACE_S = 0.5
@@ -38,7 +38,7 @@ class Sandbox:
         self._exit: asyncio.Future[Exit] = loop.create_future()
         self._gone: asyncio.Future[bool] = loop.create_future()
         self._work = -1
-        self._receipt: Receipt | None = None
+        self._destroying: asyncio.Task[Receipt] | None = None
 
     @property
     def output(self) -> AsyncIterator[OutputChunk]:
@@ -64,12 +64,26 @@ class Sandbox:
 
     async def destroy(self) -> Receipt:
         """End it if need be, free everything it had, return what was made sure of."""
-        if self._receipt is None:
-            self._end("destroyed", 0.0)
-            removed = await asyncio.shield(self._gone)
-            self._release()
-            self._receipt = Receipt(removed, removed, True, True)
-        return self._receipt
+        if self._destroying is None:
+            self._destroying = asyncio.create_task(self._destroy())
+        return await asyncio.shield(self._destroying)
+
+    async def _destroy(self) -> Receipt:
+        self._end("destroyed", 0.0)
+        removed = await asyncio.shield(self._gone)
+        self._output.close()
+        if self._work >= 0:
+            os.close(self._work)
+            self._work = -1
+        carried = self.uid in await asyncio.to_thread(carried_uids)
+        if not carried:
+            self._lease.end()  # else it stays locked: nobody gets a uid that something still runs as
+        return Receipt(
+            processes_gone=not carried,
+            group_removed=removed,
+            workspace_freed=not carried,  # the last descriptors were theirs, the spawner's and ours
+            uid_released=not carried,
+        )
 
     def take(self, message: dict[str, Any], fds: list[int]) -> None:
         """An event about this sandbox."""
@@ -85,28 +99,25 @@ class Sandbox:
                 self._gone.set_result(True)
 
     def lose(self) -> None:
-        """The spawner died, and the sandbox with it."""
+        """The spawner died, and the sandbox with it. What it leaves is not known before ``swept``."""
         if not self.launched.done():
             self.launched.set_exception(OSError("the spawner died"))
         if not self._exit.done():
             self._exit.set_result(Exit(None, 9, "lost", 0.0, 0))
+
+    def swept(self, clean: bool) -> None:
+        """The next spawner has cleared up after the last one, or could not."""
         if not self._gone.done():
-            self._gone.set_result(True)
+            self._gone.set_result(clean)
 
     def abandon(self) -> None:
         """It never started: give back what was set aside for it."""
-        self._release()
+        self._output.close()
+        self._lease.end()
 
     def _end(self, reason: str, grace_s: float) -> None:
         if not self._exit.done():
             self._stop(self.number, reason, grace_s)
-
-    def _release(self) -> None:
-        self._output.close()
-        if self._work >= 0:
-            os.close(self._work)
-            self._work = -1
-        self._lease.end()
 
 
 def _exit_of(message: dict[str, Any]) -> Exit:

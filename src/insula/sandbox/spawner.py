@@ -112,15 +112,21 @@ class Spawner:
         limits = Limits.from_wire(message["limits"])
         tmpfs = workspace.create(limits, message["uid"], message["files"], message["bytes"])
         try:
+            work = workspace.open_work(tmpfs)
             cell = self._nursery.take(message["recipe"])
-            cell.group.limit(limits, cell.recipe.spare_pids)
-            wire.send(cell.line, {"uid": message["uid"], "limits": message["limits"]}, [*streams, tmpfs])
-            cell.sandbox, cell.lock = message["id"], os.dup(lock)
-            cell.kill_at = time.monotonic() + limits.wall_s
-            self._by_id[message["id"]] = cell
-            return workspace.open_work(tmpfs)
+            try:
+                cell.group.limit(limits, cell.recipe.spare_pids)
+                wire.send(cell.line, {"uid": message["uid"], "limits": message["limits"]}, [*streams, tmpfs])
+            except OSError:
+                os.close(work)
+                cell.kill("refused")
+                raise
         finally:
             os.close(tmpfs)
+        cell.sandbox, cell.lock = message["id"], os.dup(lock)
+        cell.kill_at = time.monotonic() + limits.wall_s
+        self._by_id[message["id"]] = cell
+        return work
 
     def _adopt(self, cell: Cell) -> None:
         self._by_pid[cell.pid] = cell

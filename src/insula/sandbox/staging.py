@@ -44,14 +44,14 @@ def prepare_template() -> None:
     syscalls.mount("none", "/", "", syscalls.MS_SLAVE | syscalls.MS_REC)
     syscalls.mount("tmpfs", TEMPLATE, "tmpfs", syscalls.MS_NOSUID | syscalls.MS_NOEXEC, "size=64k,mode=0755")
     for folder in ("dev", "dev/shm", "void"):
-        os.mkdir(f"{TEMPLATE}/{folder}", 0o755)
+        Path(TEMPLATE, folder).mkdir(0o755)
     os.close(os.open(f"{TEMPLATE}/blank", os.O_CREAT | os.O_WRONLY, 0o444))
     for name, (major, minor) in _DEVICES.items():
-        path = f"{TEMPLATE}/dev/{name}"
-        os.mknod(path, stat.S_IFCHR | 0o666, os.makedev(major, minor))
-        os.chmod(path, 0o666)
+        device = Path(TEMPLATE, "dev", name)
+        os.mknod(device, stat.S_IFCHR, os.makedev(major, minor))
+        device.chmod(0o666)
     for name, target in _LINKS.items():
-        os.symlink(target, f"{TEMPLATE}/dev/{name}")
+        Path(TEMPLATE, "dev", name).symlink_to(target)
 
 
 def assemble(order: Order, workspace: int) -> None:
@@ -91,7 +91,7 @@ def proc_hidden() -> list[tuple[str, str]]:
     found = []
     for name in _PROC_HIDDEN:
         try:
-            mode = os.stat(f"/proc/{name}").st_mode
+            mode = Path("/proc", name).stat().st_mode
         except OSError:
             continue
         if mode & stat.S_IROTH:

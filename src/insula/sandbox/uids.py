@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,39 +19,61 @@ class Lease:
 
     uid: int
     lock: int
+    path: Path
 
     def end(self) -> None:
+        """Give the uid back. Only when no process carries it."""
+        # Unlinked while held: whoever opened the old file meanwhile finds it gone and takes another.
+        self.path.unlink(missing_ok=True)
         os.close(self.lock)
 
 
 class Uids:
-    """Lends out ``span``, going round so that a number rests as long as possible."""
+    """Lends out ``span``, going round so that a number rests as long as possible. One thread at a time."""
 
     def __init__(self, span: range, directory: Path = UIDS) -> None:
-        assert len(span) > 0 and span[0] >= 1000
+        assert len(span) > 0
+        assert span[0] >= 1000
         self._span = span
         self._directory = directory
         self._next = 0
+        self._ready: deque[Lease] = deque()
 
     def lend(self) -> Lease:
         """Return a uid nobody holds and no process carries. Raises ``Overloaded`` when there is none."""
-        carried = carried_uids()
+        return self._ready.popleft() if self._ready else self._find()
+
+    def ready(self) -> bool:
+        """Whether ``lend`` will answer at once."""
+        return bool(self._ready)
+
+    def prepare(self, count: int) -> None:
+        """Look for uids ahead of time, until ``count`` are at hand or there are no more."""
+        while len(self._ready) < count:
+            try:
+                self._ready.append(self._find())
+            except Overloaded:
+                return
+
+    def close(self) -> None:
+        """Give back what was found ahead of time."""
+        while self._ready:
+            self._ready.popleft().end()
+
+    def _find(self) -> Lease:
         for _ in range(len(self._span)):
             uid = self._span[self._next % len(self._span)]
             self._next += 1
-            lock = self._take(uid)
-            if lock is None:
-                continue
-            if uid in carried:
-                os.close(lock)
-                continue
-            return Lease(uid, lock)
+            lease = self._take(uid)
+            if lease is not None:
+                return lease
         raise Overloaded(
             "every host uid for sandboxes is in use", hint="widen INSULA_UID_FIRST..INSULA_UID_LAST"
         )
 
-    def _take(self, uid: int) -> int | None:
-        lock = os.open(self._directory / str(uid), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    def _take(self, uid: int) -> Lease | None:
+        path = self._directory / str(uid)
+        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as problem:
@@ -58,7 +81,11 @@ class Uids:
             if problem.errno == errno.EWOULDBLOCK:
                 return None
             raise
-        return lock
+        # Looked at while the lock is held, so what is seen stays true: nobody else starts anything as it.
+        if not _is(path, lock) or uid in carried_uids():
+            os.close(lock)
+            return None
+        return Lease(uid, lock, path)
 
 
 def carried_uids() -> frozenset[int]:
@@ -72,3 +99,10 @@ def carried_uids() -> frozenset[int]:
                 except OSError:
                     continue
     return frozenset(found)
+
+
+def _is(path: Path, fd: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(fd))
+    except FileNotFoundError:
+        return False

@@ -40,3 +40,14 @@ def receive(end: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
 def close_all(fds: Sequence[int]) -> None:
     for fd in fds:
         os.close(fd)
+
+
+def still_wanted(end: socket.socket) -> bool:
+    """Whether the process at the other end lives and has said nothing more."""
+    try:
+        end.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return True
+    except ConnectionError:
+        return False
+    return False

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 from insula.sandbox import syscalls
 from insula.sandbox.limits import Limits
@@ -52,7 +53,7 @@ def lay(folder: str, order: Order, contents: Iterator[bytes]) -> None:
     for (path, executable, _), data in zip(order.files, contents, strict=True):
         parent = path.rpartition("/")[0]
         if parent not in made:
-            os.makedirs(f"{folder}/{parent}", 0o755, exist_ok=True)
+            Path(folder, parent).mkdir(0o755, parents=True, exist_ok=True)
             made.add(parent)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
         fd = os.open(f"{folder}/{path}", flags, 0o555 if executable else 0o444)

@@ -12,9 +12,9 @@ import subprocess
 from typing import ClassVar, NoReturn
 
 from insula.sandbox import privileges, syscalls
-from insula.sandbox.birth import still_wanted
 from insula.sandbox.places import STAGE
 from insula.sandbox.recipe import AGENT, HOSTNAME, Birth, Missing, Shared
+from insula.sandbox.wire import still_wanted
 
 _WALLS = (
     *("--unshare-user", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts"),
@@ -22,7 +22,9 @@ _WALLS = (
     *("--die-with-parent", "--new-session", "--as-pid-1", "--cap-drop", "ALL", "--clearenv"),
 )
 _TRIAL_UID = 65533
+_TRIAL = ("--ro-bind", "/", "/", "--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys")
 _INSTALL = Missing("bubblewrap is not installed", "apt-get install bubblewrap")
+_ALLOW = "allow user namespaces: sysctl kernel.unprivileged_userns_clone=1 user.max_user_namespaces=15000"
 
 
 def find() -> str | None:
@@ -82,21 +84,9 @@ def _as_fd(bpf: bytes) -> int:
 
 def _try(program: str, bpf: bytes) -> list[Missing]:
     fd = _as_fd(bpf)
-    words = [
-        program,
-        *_WALLS,
-        "--ro-bind",
-        "/",
-        "/",
-        "--proc",
-        "/proc",
-        "--seccomp",
-        str(fd),
-        "--",
-        "/bin/true",
-    ]
+    words = [program, *_WALLS, *_TRIAL, "--seccomp", str(fd), "--", "/bin/true"]
     try:
-        done = subprocess.run(  # noqa: S603
+        done = subprocess.run(
             words, user=_TRIAL_UID, group=_TRIAL_UID, extra_groups=[], pass_fds=(fd,), env={}, timeout=20,
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False,
         )  # fmt: skip
@@ -105,5 +95,4 @@ def _try(program: str, bpf: bytes) -> list[Missing]:
     if done.returncode == 0:
         return []
     said = done.stderr.decode(errors="replace").strip()[:300]
-    fix = "allow unprivileged user namespaces: sysctl kernel.unprivileged_userns_clone=1 user.max_user_namespaces=15000"
-    return [Missing(f"bubblewrap does not work here: {said}", fix)]
+    return [Missing(f"bubblewrap does not work here: {said}", _ALLOW)]

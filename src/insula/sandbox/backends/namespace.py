@@ -10,9 +10,9 @@ import struct
 from typing import ClassVar, NoReturn
 
 from insula.sandbox import privileges, staging, syscalls
-from insula.sandbox.birth import still_wanted
 from insula.sandbox.places import STAGE
 from insula.sandbox.recipe import AGENT, HOSTNAME, Birth, Missing
+from insula.sandbox.wire import still_wanted
 
 _SIOCSIFFLAGS, _IFF_UP = 0x8914, 1
 

@@ -59,7 +59,7 @@ def kill_each(folder: str) -> None:
 def remove(folder: str) -> bool:
     """Remove the group's directory; false while it is busy."""
     try:
-        os.rmdir(folder)
+        Path(folder).rmdir()
     except FileNotFoundError:
         return True
     except OSError:

@@ -20,7 +20,7 @@ class Layout:
 
 def read(groups: str, mounts: str) -> Layout:
     """Join ``/proc/self/cgroup`` and ``/proc/self/mountinfo``."""
-    own = {names: path for names, path in _own(groups)}
+    own = dict(_own(groups))
     v1: dict[str, Path] = {}
     v2 = v2_mount = None
     for kind, root, point, options in _mounts(mounts):

@@ -70,4 +70,5 @@ class V1Group:
         )
 
     def remove(self) -> bool:
-        return all([files.remove(folder) for folder in self._folders])
+        left = [folder for folder in self._folders if not files.remove(folder)]
+        return not left
