@@ -112,6 +112,8 @@ def _finish(place: Place, run: dict[str, Any], *, streamed: bool) -> None:
         if not streamed:
             show.output(run["output"])
         show.say(summary(run))
+        if run["hint"]:
+            show.say(f"hint: {run['hint']}")
     if run["state"] != "succeeded":
         raise typer.Exit(ExitCode.FAILED)
 
