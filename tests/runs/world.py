@@ -195,6 +195,9 @@ class Host:
         self.doors += 1
         return _Door(self)
 
+    def sweep(self) -> None:
+        """Doors of this host leave nothing behind."""
+
     def clean(self) -> bool:
         return not any(self.root.iterdir()) and self.doors == 0
 

@@ -86,6 +86,12 @@ class Doors:
         self._open.add(door)
         return door
 
+    def sweep(self) -> None:
+        """Remove the sockets that a platform left when it died. Before the first door is opened."""
+        for tenant in sorted(self._directory.glob("*/")):
+            for left in tenant.glob("*.sock"):
+                left.unlink(missing_ok=True)
+
     async def close(self) -> None:
         """Shut every door that is still open."""
         for door in list(self._open):

@@ -101,7 +101,9 @@ Launch = Callable[[VerifiedContext[Sandboxes], Blueprint, OpenDoor], Awaitable[S
 
 
 class Doors(Protocol):
-    """Makes doors."""
+    """Makes doors. ``sweep`` removes those that a dead platform left."""
+
+    def sweep(self) -> None: ...
 
     async def open(
         self,

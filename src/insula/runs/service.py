@@ -64,6 +64,7 @@ class RunService:
         """Take up what a former platform left, then be ready for new runs."""
         self._loop = asyncio.get_running_loop()
         self._parts.registry.subscribe(self._tenant_changed)
+        await asyncio.to_thread(self._parts.doors.sweep)
         left = await asyncio.to_thread(self._index.unfinished)
         await self._durable.start()
         self._started = True
