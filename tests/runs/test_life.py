@@ -125,6 +125,26 @@ def test_nothing_starts_without_the_floor(world: Any, live: Any) -> None:
     asyncio.run(main())
 
 
+def test_a_supervisor_that_is_away_is_waited_for(
+    world: Any, live: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("insula.runs.attempt._LAUNCH_PAUSES_S", (0.01, 0.01))
+
+    async def main() -> None:
+        world.deploy(HELLO)
+        world.host.away = 2
+        async with live() as service:
+            view = await world.run()
+            assert view.state is RunState.SUCCEEDED and world.host.clean()
+            assert any("tried again" in line for line in await service.why(world.context(), view.run))
+            world.host.away = 3
+            view = await world.run()
+            assert view.state is RunState.FAILED and "supervisor is away" in (view.reason or "")
+            assert world.host.clean()
+
+    asyncio.run(main())
+
+
 def test_an_unknown_runtime_refuses(world: Any, live: Any) -> None:
     async def main() -> None:
         world.deploy(HELLO, 'runtime = "ruby"')

@@ -25,7 +25,7 @@ from insula.bundles.inspect import bundle_of
 from insula.identity import Authority, Runs, SigningKeys, Storage, VerifiedContext
 from insula.identity.adapters.sql import SqlKeyStore
 from insula.kernel.clock import SystemClock
-from insula.kernel.errors import IsolationUnavailable, NotFound
+from insula.kernel.errors import IsolationUnavailable, NotFound, UnavailableError
 from insula.kernel.ids import AgentName, RunId, TenantId
 from insula.runs import Drafts, RunParts, RunService, RunView
 from insula.runs.blueprint import Blueprint
@@ -55,6 +55,7 @@ class Ended:
     reason: str
     cpu_s: float = 0.0
     memory_peak: int = 0
+    problem: str = ""
 
 
 @dataclass
@@ -159,6 +160,7 @@ class Host:
     root: Path
     made: list[ChildSandbox] = field(default_factory=list)
     unavailable: bool = False
+    away: int = 0
     doors: int = 0
     peak: int = 0
 
@@ -168,6 +170,9 @@ class Host:
         if self.unavailable:
             raise IsolationUnavailable("this host has no bubblewrap", hint="apt-get install bubblewrap")
         await open_door(os.getuid())
+        if self.away:
+            self.away -= 1
+            raise UnavailableError("the supervisor is away")
         home = Path(tempfile.mkdtemp(dir=self.root))
         for file in plan.files:
             (home / file.path).write_bytes(file.data)

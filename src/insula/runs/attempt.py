@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import codecs
+import contextlib
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import structlog
+
 from insula.identity import Sandboxes
-from insula.kernel.errors import IsolationUnavailable
+from insula.kernel.errors import IsolationUnavailable, UnavailableError
 from insula.runs.blueprint import Blueprint
 from insula.runs.live import LiveRun
 from insula.runs.parts import Door, Exit, RunParts, Sandbox
 from insula.runs.passes import RunPass
 from insula.runs.states import RunState
-from insula.runs.verdict import Cause, Ending, Refused, Verdict, judge, refused
+from insula.runs.verdict import Cause, Ending, Refused, Verdict, judge, refused, waiting_stopped
 
+_log = structlog.get_logger()
 _OUTPUT_PATIENCE_S = 5.0
+_LAUNCH_PAUSES_S = (0.3, 1.5, 6.0)
 
 
 @dataclass(slots=True)
@@ -54,11 +59,7 @@ class Attempt:
         return self._outcome
 
     async def _launch(self) -> Sandbox:
-        ctx = self._passport.context(Sandboxes)
-        try:
-            sandbox = await self._parts.launch(ctx, self._plan, self._open_door)
-        except IsolationUnavailable as error:
-            raise Refused(refused(Cause.ISOLATION_UNAVAILABLE, error.message, error.hint)) from error
+        sandbox = await self._launched()
         self._sandbox = sandbox
         backend = str(sandbox.backend)
         self._parts.reach("sandbox_launched")
@@ -66,6 +67,29 @@ class Attempt:
         started = {"backend": backend, "started_at": self._parts.clock.now()}
         await self._journal.change(RunState.RUNNING, started, backend=backend)
         return sandbox
+
+    async def _launched(self) -> Sandbox:
+        """Launch; while the supervisor of sandboxes is away, wait for it and try again."""
+        ctx = self._passport.context(Sandboxes)
+        for pause_s in (*_LAUNCH_PAUSES_S, None):
+            try:
+                return await self._parts.launch(ctx, self._plan, self._open_door)
+            except IsolationUnavailable as error:
+                raise Refused(refused(Cause.ISOLATION_UNAVAILABLE, error.message, error.hint)) from error
+            except UnavailableError as error:
+                await self._shut_door()
+                if pause_s is None:
+                    raise
+                self._journal.note("launch_delayed", code=error.code, pause_s=pause_s)
+                await self._pause(pause_s)
+        raise AssertionError("the last try returns or raises")
+
+    async def _pause(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._live.stopped.wait()
+            assert self._live.cause is not None
+            raise Refused(waiting_stopped(self._live.cause))
 
     async def _open_door(self, uid: int) -> Path:
         plan = self._plan
@@ -88,6 +112,8 @@ class Attempt:
             memory_peak_mib=ended.memory_peak >> 20,
             ran_ms=round((time.monotonic() - began) * 1000),
         )
+        if ended.problem:
+            _log.warning("sandbox_complained", run=self._plan.run, problem=ended.problem)
         await self._shut_door()
         ending = Ending(ended.code, ended.signal, ended.reason)
         verdict = judge(ending, self._live.cause, self._plan.bounds, self._plan.timeout.seconds)

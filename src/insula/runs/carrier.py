@@ -36,6 +36,7 @@ from insula.runs.verdict import (
     never_stored,
     platform_fault,
     stopped,
+    unable,
     waiting_stopped,
 )
 from insula.tenancy import TenantState
@@ -143,6 +144,9 @@ class Carrier:
             raise
         except AccessError:
             return Outcome(self._barred_verdict(live))
+        except InsulaError as error:
+            _log.warning("run_not_carried", run=live.run, tenant=live.tenant, code=error.code)
+            return Outcome(unable(error.message, error.hint))
         except Exception as error:
             _log.exception("run_fault", run=live.run, tenant=live.tenant)
             return Outcome(platform_fault(type(error).__name__))

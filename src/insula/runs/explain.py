@@ -87,6 +87,7 @@ _TELLERS: dict[str, Callable[[dict[str, Any]], str]] = {
     "artifact_skipped": _skipped,
     "destroyed": _destroyed,
     "taken_up": _taken_up,
+    "launch_delayed": lambda data: f"the sandbox could not be made yet ({data['code']}); tried again",
     "drained": lambda _data: "the platform was shutting down and stopped the sandbox",
     "cancel_requested": lambda _data: "somebody asked to cancel it",
 }

@@ -28,7 +28,7 @@ class Chunk(Protocol):
 
 
 class Exit(Protocol):
-    """How a sandbox ended; ``memory_peak`` in bytes."""
+    """How a sandbox ended; ``memory_peak`` in bytes, ``problem`` for the operator's log."""
 
     @property
     def code(self) -> int | None: ...
@@ -40,6 +40,8 @@ class Exit(Protocol):
     def cpu_s(self) -> float: ...
     @property
     def memory_peak(self) -> int: ...
+    @property
+    def problem(self) -> str: ...
 
 
 class Artifact(Protocol):

@@ -184,6 +184,11 @@ def platform_fault(error: str) -> Verdict:
     )
 
 
+def unable(message: str, hint: str) -> Verdict:
+    """Return the verdict on a run for which the platform lacked something, in the platform's words."""
+    return Verdict(RunState.FAILED, Cause.PLATFORM_FAULT, f"the run could not be carried: {message}", hint)
+
+
 def _out_of_memory(bounds: SandboxBounds) -> Verdict:
     return Verdict(
         RunState.FAILED,
