@@ -14,7 +14,7 @@ import structlog
 from insula.identity import Sandboxes as Audience
 from insula.identity import VerifiedContext, require
 from insula.kernel.clock import Clock
-from insula.kernel.errors import Denied, UnavailableError
+from insula.kernel.errors import Denied, InvalidRequest, UnavailableError
 from insula.sandbox import payload, wire
 from insula.sandbox.dispatch import LATER, NOT_BUILT, choose
 from insula.sandbox.limits import MIB, Limits
@@ -24,10 +24,10 @@ from insula.sandbox.recipe import Missing
 from insula.sandbox.sandbox import Sandbox
 from insula.sandbox.spec import SandboxSpec
 from insula.sandbox.uids import Lease, Uids
-from insula.tenancy import IsolationProfile, Rung
+from insula.sandbox.witness import Witness
+from insula.tenancy import IsolationProfile, Rung, SandboxBounds
 
 _log = structlog.get_logger()
-_SEATS = 2
 _RESTART_PAUSES_S = (0.0, 0.2, 1.0, 5.0)
 _FIND_AFTER_S = 0.03
 
@@ -36,10 +36,11 @@ OpenDoor = Callable[[int], Awaitable[Path]]
 
 
 class Sandboxes:
-    """``start`` and ``stop`` on the event loop that uses it."""
+    """``start`` and ``stop`` on the event loop that uses it. ``seats`` are kept ready for the next runs."""
 
-    def __init__(self, clock: Clock, uids: range) -> None:
+    def __init__(self, clock: Clock, uids: range, seats: int = 2) -> None:
         self._clock = clock
+        self._seats = seats
         self._uids = Uids(uids)
         self._numbers = itertools.count(1)
         self._live: dict[int, Sandbox] = {}
@@ -48,11 +49,13 @@ class Sandboxes:
         self._restart: asyncio.Task[None] | None = None
         self._lending = asyncio.Lock()
         self._finding: asyncio.Task[None] | None = None
+        self._witness: Witness | None = None
         self._line = SpawnerLine(self._hear, self._lost)
 
     async def start(self) -> None:
         """Start the spawner, which tries what the host gives and sweeps what a dead platform left."""
         self._lacks = await self._line.open()
+        self._witness = Witness()
         self._keep_seats()
         if any(not lacks for lacks in self._lacks.values()):
             await self._find_uids()
@@ -67,6 +70,18 @@ class Sandboxes:
         if self._finding is not None:
             await self._finding
         self._uids.close()
+        if self._witness is not None:
+            self._witness.close()
+
+    @property
+    def spawner_pid(self) -> int | None:
+        """The process that holds the sandboxes."""
+        return self._line.pid
+
+    @property
+    def live(self) -> int:
+        """Sandboxes that are not yet gone."""
+        return len(self._live)
 
     def report(self) -> dict[Rung, tuple[Missing, ...]]:
         """Return what each rung lacks on this host: nothing is good."""
@@ -88,6 +103,7 @@ class Sandboxes:
         tenant = require(context, Audience, self._clock.now())
         if tenant != spec.tenant or context.run != spec.run:
             raise Denied("the context is not of this run", rule="sandbox.run")
+        _check_bounds(spec.bounds, profile.sandbox)
         rung = choose(self.report(), profile)
         lease = await self._lend()
         try:
@@ -97,7 +113,7 @@ class Sandboxes:
             lease.end()
             raise
         try:
-            await sandbox.launched
+            await asyncio.shield(sandbox.launched)  # the answer must find it even if nobody waits any more
         except BaseException as problem:
             await self._give_up(sandbox)
             if isinstance(problem, OSError):
@@ -117,8 +133,9 @@ class Sandboxes:
 
     async def _find_uids(self) -> None:
         await asyncio.sleep(_FIND_AFTER_S)
-        async with self._lending:
-            await asyncio.to_thread(self._uids.prepare, _SEATS)
+        with contextlib.suppress(OSError):  # who needs one then looks for it, and is told
+            async with self._lending:
+                await asyncio.to_thread(self._uids.prepare, max(1, self._seats))
 
     def _prepare(self, rung: Rung, spec: SandboxSpec, lease: Lease, door: str) -> Sandbox:
         """Order the sandbox from the spawner. From here on it owns the lease."""
@@ -135,7 +152,8 @@ class Sandboxes:
         finally:
             wire.close_all(given)
         output = Output(stdout, stderr, spec.bounds.output_bytes, lambda: sandbox.overflow())
-        sandbox = Sandbox(number, rung, lease, output, self._stop)
+        assert self._witness is not None
+        sandbox = Sandbox(number, rung, lease, output, self._stop, self._witness.watch)
         self._live[number] = sandbox
         return sandbox
 
@@ -153,7 +171,7 @@ class Sandboxes:
     def _keep_seats(self) -> None:
         usable = [rung for rung, lacks in self.report().items() if not lacks and rung is not Rung.NONE]
         if usable:
-            self._line.send({"op": "seats", "recipe": str(max(usable)), "count": _SEATS})
+            self._line.send({"op": "seats", "recipe": str(max(usable)), "count": self._seats})
 
     def _hear(self, message: dict[str, Any], fds: list[int]) -> None:
         sandbox = self._live.get(message["id"])
@@ -202,6 +220,16 @@ async def probe_host() -> dict[Rung, tuple[Missing, ...]]:
     finally:
         await line.close()
     return {rung: (LATER,) if rung in NOT_BUILT else tuple(lacks[rung]) for rung in Rung}
+
+
+def _check_bounds(asked: SandboxBounds, allowed: SandboxBounds) -> None:
+    for name in SandboxBounds.__dataclass_fields__:
+        if getattr(asked, name) > getattr(allowed, name):
+            raise InvalidRequest(
+                f"{name}={getattr(asked, name)} is more than the tier's {getattr(allowed, name)}",
+                hint="a run may narrow its bounds, not widen them",
+                field=name,
+            )
 
 
 def _order(spec: SandboxSpec, door: str) -> payload.Order:

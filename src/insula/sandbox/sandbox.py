@@ -14,6 +14,7 @@ from insula.sandbox.uids import Lease, carried_uids
 from insula.tenancy import Rung
 
 _GRACE_S = 0.5
+_FREED_WITHIN_S = 2.0
 
 
 class Sandbox:
@@ -26,6 +27,7 @@ class Sandbox:
         lease: Lease,
         output: Output,
         stop: Callable[[int, str, float], None],
+        watch: Callable[[int], asyncio.Future[None]],
     ) -> None:
         self.number = number
         self.backend = backend
@@ -33,6 +35,8 @@ class Sandbox:
         self._lease = lease
         self._output = output
         self._stop = stop
+        self._watch = watch
+        self._freed: asyncio.Future[None] | None = None
         loop = asyncio.get_running_loop()
         self.launched: asyncio.Future[int] = loop.create_future()
         self._exit: asyncio.Future[Exit] = loop.create_future()
@@ -72,24 +76,32 @@ class Sandbox:
         self._end("destroyed", 0.0)
         removed = await asyncio.shield(self._gone)
         self._output.close()
-        if self._work >= 0:
-            os.close(self._work)
-            self._work = -1
+        freed = await self._free_workspace()
         carried = self.uid in await asyncio.to_thread(carried_uids)
         if not carried:
             self._lease.end()  # else it stays locked: nobody gets a uid that something still runs as
         return Receipt(
             processes_gone=not carried,
             group_removed=removed,
-            workspace_freed=not carried,  # the last descriptors were theirs, the spawner's and ours
+            workspace_freed=freed,
             uid_released=not carried,
         )
+
+    async def _free_workspace(self) -> bool:
+        """Let go of the last descriptor and see the kernel free the file system."""
+        if self._work < 0 or self._freed is None:
+            return True
+        os.close(self._work)
+        self._work = -1
+        await asyncio.wait((self._freed,), timeout=_FREED_WITHIN_S)
+        return self._freed.done()
 
     def take(self, message: dict[str, Any], fds: list[int]) -> None:
         """An event about this sandbox."""
         match message["event"]:
             case "launched":
                 self._work = fds[0]
+                self._freed = self._watch(self._work)
                 self.launched.set_result(self._work)
             case "refused":
                 self.launched.set_exception(OSError(message["problem"]))

@@ -21,6 +21,7 @@ CLONE_NEWNET = 0x40000000
 MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REC, MS_SLAVE = 2, 4, 8, 16384, 1 << 19
 MNT_DETACH = 2
 ATTR_RDONLY, ATTR_NOSUID, ATTR_NODEV, ATTR_NOEXEC = 1, 2, 4, 8
+IN_UNMOUNT, IN_DELETE_SELF = 0x2000, 0x400
 RESOLVE_NO_XDEV, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, RESOLVE_BENEATH = 1, 2, 4, 8
 
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_SECCOMP, PR_CAPBSET_DROP = 1, 4, 22, 24
@@ -127,6 +128,17 @@ def open_beneath(folder: int, path: bytes, flags: int) -> int:
     how = (ctypes.c_uint64 * 3)(flags | _CLOEXEC, 0, rules)
     arguments = (c_int(folder), c_char_p(path), ctypes.byref(how), c_ulong(24))
     return _checked(_syscall(c_long(_OPENAT2), *arguments), os.fsdecode(path))
+
+
+def new_watcher() -> int:
+    """Return an inotify fd that does not block."""
+    return _checked(_libc.inotify_init1(c_int(os.O_NONBLOCK | os.O_CLOEXEC)))
+
+
+def watch_for_unmount(watcher: int, folder: int) -> int:
+    """Watch the folder fd; return the number that ``IN_UNMOUNT`` will carry."""
+    path = f"/proc/self/fd/{folder}".encode()
+    return _checked(_libc.inotify_add_watch(c_int(watcher), c_char_p(path), c_uint(IN_DELETE_SELF)))
 
 
 def close_on_exec_from(first: int) -> None:

@@ -9,7 +9,7 @@ import socket
 import struct
 from typing import ClassVar, NoReturn
 
-from insula.sandbox import privileges, staging, syscalls
+from insula.sandbox import privileges, staging, syscalls, wire
 from insula.sandbox.places import STAGE
 from insula.sandbox.recipe import AGENT, HOSTNAME, Birth, Missing
 from insula.sandbox.wire import still_wanted
@@ -60,7 +60,9 @@ def finish(birth: Birth, bpf: bytes | None) -> NoReturn:
     try:
         os.execvpe(birth.order.command[0], list(birth.order.command), environment)
     except OSError as problem:
-        os.write(2, f"cannot execute {birth.order.command[0]}: {problem.strerror}\n".encode())
+        said = f"cannot execute {birth.order.command[0]}: {problem.strerror}"
+        os.write(2, f"{said}\n".encode())
+        wire.send(birth.line, {"error": said})
     os._exit(127)
 
 
