@@ -1,9 +1,9 @@
-"""A real platform without a model, served over loopback from a loop of its own."""
+"""A real platform without a model, in a process of its own: its threads must not touch what tests draw."""
 
-import asyncio
-import logging
-import socket
-import threading
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,21 +11,17 @@ from typing import Any
 
 import httpx2
 import pytest
-import structlog
 
-from insula.api.app import create_app
-from insula.cli.serving import Guest, server_of
-from insula.settings import load
-from insula.wiring import Platform
+INSULA = Path(sys.executable).with_name("insula")
 
 
 @dataclass(frozen=True)
 class Served:
     """A platform that answers at ``url``."""
 
-    platform: Platform
     url: str
     operator: str
+    log: Path
 
     def client(self, token: str | None = None) -> httpx2.Client:
         """Return a client with ``token``, the operator's when ``None``; "" for no token at all."""
@@ -34,67 +30,26 @@ class Served:
         return httpx2.Client(base_url=f"{self.url}/api/v1", headers=headers, trust_env=False, timeout=30)
 
 
-class Host:
-    """Runs platform and server on one event loop in a thread."""
-
-    def __init__(self, home: Path) -> None:
-        self._home = home
-        self._ready = threading.Event()
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._run)
-        self._server: Guest
-        self._failure: BaseException | None = None
-        self.served: Served
-
-    def start(self) -> Served:
-        self._thread.start()
-        self._ready.wait()
-        if self._failure is not None:
-            raise self._failure
-        return self.served
-
-    def stop(self) -> None:
-        self._loop.call_soon_threadsafe(setattr, self._server, "should_exit", True)
-        self._thread.join()
-
-    def _run(self) -> None:
-        try:
-            self._loop.run_until_complete(self._serve())
-        except BaseException as error:
-            self._failure = error
-            self._ready.set()
-        finally:
-            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
-            self._loop.run_until_complete(self._loop.shutdown_default_executor())
-            self._loop.close()
-
-    async def _serve(self) -> None:
-        platform = Platform(load(home=self._home, trust="internal", port=0, gateway_port=0, drain_s=0.5))
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            platform.api_url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-            await platform.start()
-            self._server = server_of(create_app(platform))
-            operator = platform.credentials.create_operator("tests").secret
-            self.served = Served(platform, platform.api_url, operator)
-            serving = asyncio.create_task(self._server.serve(sockets=[listener]))
-            self._ready.set()
-            try:
-                await serving
-            finally:
-                await platform.stop()
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _quiet() -> None:
-    """Log failures only; pytest shows them beside the test."""
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
-
-
 @pytest.fixture(scope="session")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    host = Host(tmp_path_factory.mktemp("home"))
-    yield host.start()
-    host.stop()
+    home = tmp_path_factory.mktemp("home")
+    environment = {
+        **os.environ,
+        "INSULA_HOME": str(home),
+        "INSULA_DRAIN_S": "0.5",
+        "INSULA_LOG_LEVEL": "error",
+    }
+    ports = ("--port", "0", "--gateway-port", "0")
+    command = [INSULA, "up", *ports, "--trust", "internal", "--json"]
+    with (
+        log.open("wb") as errors,
+        subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=errors) as process,
+    ):
+        assert process.stdout is not None
+        told = json.loads(process.stdout.readline())
+        yield Served(told["api"], told["token"], log)
+        process.terminate()
+        assert process.wait(30) == 0
 
 
 @pytest.fixture(scope="session")

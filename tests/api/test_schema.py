@@ -55,8 +55,6 @@ def known_tenant(operator: httpx2.Client) -> str:
     return "known"
 
 
-# The platform draws random numbers in its own thread of this process while a strategy runs.
-@pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies")
 @SLOW.parametrize()
 @QUICK
 def test_no_answer_breaks_the_document(case: Any, served: Any, known_tenant: str) -> None:
