@@ -33,17 +33,15 @@ class Served:
 @pytest.fixture(scope="session")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     home = tmp_path_factory.mktemp("home")
-    environment = {
-        **os.environ,
-        "INSULA_HOME": str(home),
-        "INSULA_DRAIN_S": "0.5",
-        "INSULA_LOG_LEVEL": "error",
-    }
+    log = tmp_path_factory.mktemp("log") / "platform.jsonl"
+    settings = {"INSULA_HOME": str(home), "INSULA_DRAIN_S": "0.5", "INSULA_LOG_JSON": "true"}
     ports = ("--port", "0", "--gateway-port", "0")
     command = [INSULA, "up", *ports, "--trust", "internal", "--json"]
     with (
         log.open("wb") as errors,
-        subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=errors) as process,
+        subprocess.Popen(
+            command, env={**os.environ, **settings}, stdout=subprocess.PIPE, stderr=errors
+        ) as process,
     ):
         assert process.stdout is not None
         told = json.loads(process.stdout.readline())
