@@ -3,6 +3,7 @@
 import io
 import json
 import tarfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -246,8 +247,11 @@ def test_a_failure_is_not_remembered(operator: httpx2.Client, tenant: str) -> No
 def test_the_access_log_says_who_and_what_but_no_secret(served: Any, operator: httpx2.Client) -> None:
     mark = served.log.stat().st_size
     answer = operator.get("/tenants/none", params={"secret": "hush"}, headers={"x-hush": "hush"})
-    logged = served.log.read_text()[mark:]
     mine = answer.headers["x-request-id"]
+    logged, deadline = "", time.monotonic() + 10
+    while f'"{mine}"' not in logged:  # the line follows the answer
+        assert time.monotonic() < deadline
+        logged = served.log.read_text()[mark:]
     [line] = [entry for entry in map(json.loads, logged.splitlines()) if entry.get("request_id") == mine]
     assert line["event"] == "request"
     assert {"method": "GET", "status": 404}.items() <= line.items()
