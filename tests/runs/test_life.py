@@ -323,3 +323,21 @@ def test_ended_workflows_are_forgotten_and_their_runs_are_not(world: Any, live: 
             assert await service.get(world.context(), view.run) == view
 
     asyncio.run(main())
+
+
+def test_a_caller_who_leaves_while_submitting_leaves_a_whole_run_or_none(world: Any, live: Any) -> None:
+    async def main() -> None:
+        world.deploy(HELLO)
+        async with live() as service:
+            for turns in range(12):
+                asking = asyncio.create_task(service.submit(world.context(), "hello", b""))
+                for _ in range(turns):
+                    await asyncio.sleep(0.0005)
+                asking.cancel()
+                await asyncio.gather(asking, return_exceptions=True)
+            await asyncio.sleep(0.2)
+            page = await service.list(world.context())
+            ends = [await world.ended(item.run) for item in page.items]
+            assert {end.state for end in ends} == {RunState.SUCCEEDED} and len(world.host.made) == len(ends)
+
+    asyncio.run(main())

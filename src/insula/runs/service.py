@@ -4,27 +4,26 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from weakref import WeakValueDictionary
 
 import structlog
 
 from insula.identity import Runs, Storage, VerifiedContext, require
-from insula.kernel.errors import ConflictError, Draining, InvalidRequest, NotFound, RateLimited
+from insula.kernel.errors import Draining, InvalidRequest, NotFound, RateLimited
 from insula.kernel.ids import AgentName, RunId, TenantId, mint, run_id
+from insula.runs.acceptance import Acceptance
 from insula.runs.adapters.durable import Durable
 from insula.runs.adapters.index import Entry, RunIndex
 from insula.runs.book import Books, RunBook
 from insula.runs.bounds import checked_input, checked_key, checked_timeout
 from insula.runs.carrier import Carrier
 from insula.runs.explain import explain
-from insula.runs.idempotency import key_hash, request_digest, same_request
+from insula.runs.idempotency import request_digest
 from insula.runs.live import LiveRun
 from insula.runs.parts import RunParts
 from insula.runs.passes import Passes, RunPass
-from insula.runs.record import Line, RunRecord
+from insula.runs.record import RunRecord
 from insula.runs.run import RunEvent, RunPage, RunSummary, RunView
-from insula.runs.states import RunState
-from insula.runs.verdict import Cause, platform_fault
+from insula.runs.verdict import Cause
 from insula.runs.view import view_of, view_of_entry
 from insula.tenancy import Tenant, TenantState
 
@@ -54,7 +53,7 @@ class RunService:
         self._index = RunIndex(parts.control)
         self._carrier = Carrier(parts, self._passes, self._books, self._index)
         self._durable = Durable(parts.durable_path, self._carrier.carry)
-        self._keys: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._acceptance = Acceptance(parts, self._books, self._index, self._durable)
         self._draining = False
         self._started = False
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -123,11 +122,9 @@ class RunService:
         )
         key = checked_key(idempotency_key)
         self._check_queue(tenant)
-        if key is None:
-            return await self._accept(ctx, record, data, None)
-        hashed = key_hash(tenant, key)
-        async with self._keys.setdefault(hashed, asyncio.Lock()):
-            return await self._accept(ctx, record, data, hashed)
+        space = self._passes.storage(ctx)
+        entry = await self._acceptance.accept(tenant, space, record, data, key)
+        return view_of_entry(entry) if entry.run == record.run else await self._view(ctx, entry)
 
     async def get(self, ctx: VerifiedContext[Runs], run: RunId) -> RunView:
         """Return a run. Raises ``NotFound``."""
@@ -218,48 +215,6 @@ class RunService:
         if live is not None:
             live.stop(Cause.CANCELLED)
             await live.gone.wait()
-
-    async def _accept(
-        self, ctx: VerifiedContext[Runs], record: RunRecord, data: bytes, hashed: str | None
-    ) -> RunView:
-        """Write index, then record, then workflow: whatever of it a crash leaves, the next start can tell."""
-        tenant = self._tenant(ctx)
-        entry = Entry(
-            record.run, tenant, record.agent, RunState.QUEUED, None, record.created_at, None, hashed
-        )
-        held = await asyncio.to_thread(self._index.add, entry)
-        if held.run != record.run:
-            return await self._replay(ctx, held, record.request)
-        self._parts.reach("index_written")
-        try:
-            await self._store(ctx, record, data)
-            self._parts.reach("record_written")
-            await self._durable.begin(tenant, record.run)
-        except BaseException as error:
-            await self._unaccept(record.run, error)
-            raise
-        self._parts.reach("workflow_started")
-        return view_of_entry(entry)
-
-    async def _store(self, ctx: VerifiedContext[Runs], record: RunRecord, data: bytes) -> None:
-        first = Line(1, record.created_at, "state", 0, {"state": str(RunState.QUEUED)})
-        book = await self._book(ctx)
-        await asyncio.to_thread(book.create, record, data, (first,))
-
-    async def _unaccept(self, run: RunId, error: BaseException) -> None:
-        verdict = platform_fault(type(error).__name__)
-        at = self._parts.clock.now()
-        await asyncio.to_thread(
-            self._index.finish, run, verdict.state, str(verdict.cause), at, release_key=True
-        )
-
-    async def _replay(self, ctx: VerifiedContext[Runs], held: Entry, request: str) -> RunView:
-        book = await self._book(ctx)
-        record = await asyncio.to_thread(book.find, held.run)
-        if record is None:
-            raise ConflictError("this key's first request is being sorted out", retry_after_s=1)
-        same_request(record.request, request)
-        return await self._view(ctx, held)
 
     async def _tidy(self) -> None:
         """Forget workflows that ended a while ago: records tell of the runs."""
