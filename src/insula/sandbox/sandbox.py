@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -14,7 +15,9 @@ from insula.sandbox.uids import Lease, carried_uids
 from insula.tenancy import Rung
 
 _GRACE_S = 0.5
-_FREED_WITHIN_S = 2.0
+_REAPED_WITHIN_S = 10.0
+_LOOK_AGAIN_S = 0.05
+_FREED_WITHIN_S = 6.0  # a harvest that nobody waits for any more lets go after at most five
 
 
 class Sandbox:
@@ -64,7 +67,10 @@ class Sandbox:
     async def harvest(self, limits: HarvestLimits | None = None) -> Harvest:
         """Read what it left behind; after its end and before ``destroy``."""
         await asyncio.shield(self._gone)
-        return await asyncio.to_thread(harvest, self._work, limits)
+        if self._work < 0:
+            return Harvest(None, (), ())
+        # A descriptor of its own: a thread cannot be cancelled, and by then the number may be another run's.
+        return await asyncio.to_thread(_harvest_and_close, os.dup(self._work), limits)
 
     async def destroy(self) -> Receipt:
         """End it if need be, free everything it had, return what was made sure of."""
@@ -77,7 +83,7 @@ class Sandbox:
         removed = await asyncio.shield(self._gone)
         self._output.close()
         freed = await self._free_workspace()
-        carried = self.uid in await asyncio.to_thread(carried_uids)
+        carried = await self._is_carried()
         if not carried:
             self._lease.end()  # else it stays locked: nobody gets a uid that something still runs as
         return Receipt(
@@ -86,6 +92,15 @@ class Sandbox:
             workspace_freed=freed,
             uid_released=not carried,
         )
+
+    async def _is_carried(self) -> bool:
+        """Whether a process still has the uid. Orphans of a dead spawner wait for the host's init to reap."""
+        deadline = time.monotonic() + _REAPED_WITHIN_S
+        while self.uid in await asyncio.to_thread(carried_uids):
+            if time.monotonic() > deadline:
+                return True
+            await asyncio.sleep(_LOOK_AGAIN_S)
+        return False
 
     async def _free_workspace(self) -> bool:
         """Let go of the last descriptor and see the kernel free the file system."""
@@ -130,6 +145,13 @@ class Sandbox:
     def _end(self, reason: str, grace_s: float) -> None:
         if not self._exit.done():
             self._stop(self.number, reason, grace_s)
+
+
+def _harvest_and_close(work: int, limits: HarvestLimits | None) -> Harvest:
+    try:
+        return harvest(work, limits)
+    finally:
+        os.close(work)
 
 
 def _exit_of(message: dict[str, Any]) -> Exit:
