@@ -147,15 +147,16 @@ def test_the_host_sees_the_lent_uid_and_a_label_of_nothing(ground: Any, backend:
 
 
 def test_a_polite_program_may_tidy_up_and_a_deaf_one_is_killed(ground: Any, backend: Rung) -> None:
-    polite = (
-        "import signal, sys, time\nsignal.signal(15, lambda *_: (print('tidy', flush=True), sys.exit(0)))\n"
-    )
+    polite = """
+import os, signal, sys, time
+signal.signal(15, lambda *_: (os.write(1, b'tidy\\n'), os._exit(0)))
+"""
     deaf = """
 import signal, time
 for n in range(1, 32):
     if n not in (9, 19): signal.signal(n, signal.SIG_IGN)
 """
-    wait = "print('up', flush=True)\nwhile True: time.sleep(1)"
+    wait = "import os; os.write(1, b'up\\n')\nwhile True: time.sleep(1)"
 
     async def run(code: str) -> Any:
         sandbox = await ground.launch(backend, ground.spec(code + wait))

@@ -16,7 +16,7 @@ from insula.sandbox.cgroups.layout import Layout
 from insula.sandbox.limits import Limits
 
 CONTROLLERS = ("memory", "pids", "cpu")
-_PERIOD_US = 50_000
+_PERIOD_US = 100_000
 _LEAF = "insula-platform"
 
 
