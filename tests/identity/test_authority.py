@@ -222,3 +222,17 @@ def test_a_renewing_token_of_a_suspended_and_resumed_tenant_works_again(world: W
     world.registry.resume(ACME)
     assert world.authority.verifier(Gateway).verify(token()).tenant == ACME
     assert token() != old
+
+
+def test_the_operator_may_look_at_a_suspended_tenant_and_nobody_may_at_a_deleted_one(world: World) -> None:
+    world.registry.suspend(ACME)
+    token = world.authority.mint(ACME, "operator/opr_1", Storage)
+    assert world.authority.verifier(Storage).verify(token).tenant == ACME
+    for path in ("agent/operator", "token/operator", "key/operator/x"):
+        with pytest.raises(Denied):
+            world.authority.mint(ACME, path, Storage)
+    world.registry.delete(ACME)
+    with pytest.raises(Denied):
+        world.authority.mint(ACME, "operator/opr_1", Storage)
+    with pytest.raises(Unauthenticated):
+        world.authority.verifier(Storage).verify(token)

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from joserfc import jws
 
+from insula.identity.acting import may_act
 from insula.identity.audience import Audience
 from insula.identity.claims import ALGORITHM, LONGEST_LIFE_S, TYPE
 from insula.identity.context import VerifiedContext
@@ -66,7 +67,7 @@ class Authority:
                 f"a token cannot live {ttl_s} s", hint=f"use 1 to {LONGEST_LIFE_S}", field="ttl_s"
             )
         name = subject(tenant, path)
-        epoch = self.epoch(tenant)
+        epoch = self.epoch(tenant, path)
         kid, key = self._keys.signing(tenant)
         now = int(self._clock.now())
         claims: dict[str, Any] = {
@@ -97,31 +98,31 @@ class Authority:
         Raises ``Unauthenticated`` when ``context`` has expired or was revoked, ``Denied`` when its tenant may
         not act.
         """
+        named = parse_subject(context.subject)
+        assert named is not None
         left = context.expires_at - self._clock.now()
-        reason = self._stale(context, left)
+        reason = self._stale(context, named[1], left)
         if reason is not None:
             refusal = Refusal(reason, audience.name, context.token_hash, None, context.tenant)
             self._on_refusal(refusal)
             raise Unauthenticated("the context can no longer be exchanged", reason=reason)
-        named = parse_subject(context.subject)
-        assert named is not None
         return self.mint(context.tenant, named[1], audience, run=context.run, ttl_s=min(ttl_s, left))
 
     def revoke(self, jti: str) -> None:
         """Refuse the token ``jti`` at once and for as long as it would have lived."""
         self._revocations.revoke(jti)
 
-    def _stale(self, context: VerifiedContext[Any], left: float) -> str | None:
+    def _stale(self, context: VerifiedContext[Any], path: str, left: float) -> str | None:
         if left < 1:
             return "expired"
         if context.jti in self._revocations.live:
             return "revoked"
-        return None if context.epoch == self.epoch(context.tenant) else "epoch"
+        return None if context.epoch == self.epoch(context.tenant, path) else "epoch"
 
-    def epoch(self, tenant: TenantId) -> int:
-        """Return the epoch of an active tenant, from memory. Raises ``Denied`` for any other."""
+    def epoch(self, tenant: TenantId, path: str) -> int:
+        """Return the epoch in which ``path`` acts for ``tenant``. Raises ``Denied`` if it may not."""
         state, epoch = self._tenants.standing(tenant) or (TenantState.DELETED, 0)
-        if state is not TenantState.ACTIVE:
+        if not may_act(state, path):
             hint = f"insula tenant resume {tenant}" if state is TenantState.SUSPENDED else ""
             raise Denied(f"tenant {tenant} is {state}", hint=hint, rule="tenant.active")
         return epoch

@@ -32,7 +32,7 @@ class RenewingToken:
 
     def __call__(self) -> str:
         """Raises ``Denied`` as soon as the tenant may not act any more."""
-        now, epoch = self._clock.now(), self._authority.epoch(self._what[0])
+        now, epoch = self._clock.now(), self._authority.epoch(*self._what[:2])
         if now >= self._renew_at or epoch != self._epoch:
             self._token = self._authority.mint(*self._what, run=self._run, ttl_s=self._ttl_s)
             self._renew_at, self._epoch = now + self._ttl_s / 2, epoch

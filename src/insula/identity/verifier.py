@@ -15,13 +15,14 @@ from typing import Any, Final, Generic, TypeVar
 from joserfc import jws
 from joserfc.errors import JoseError
 
+from insula.identity.acting import may_act
 from insula.identity.audience import Audience
 from insula.identity.claims import ALGORITHM, Claims, Refused, check, parse
 from insula.identity.context import Facts, VerifiedContext, claim_constructor
 from insula.identity.keys import SigningKeys
 from insula.identity.refusal import OnRefusal, Refusal
 from insula.identity.revoked import Revocations
-from insula.identity.subject import issuer
+from insula.identity.subject import issuer, parse_subject
 from insula.kernel.clock import Clock
 from insula.kernel.errors import Unauthenticated
 from insula.kernel.ids import RunId, TenantId
@@ -107,7 +108,8 @@ class Verifier(Generic[A]):
         if standing is None:
             raise Refused("tenant")
         state, epoch = standing
-        if state is not TenantState.ACTIVE:
+        named = parse_subject(claims.sub)
+        if named is None or not may_act(state, named[1]):
             raise Refused(str(state))
         if epoch != claims.epoch:
             raise Refused("epoch")
