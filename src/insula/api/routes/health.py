@@ -29,4 +29,6 @@ def metrics(request: Request) -> Response:
     """Return the counters in the Prometheus text format. They carry no tenant's data."""
     from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-    return Response(generate_latest(request.app.state.platform.metrics), headers={"content-type": CONTENT_TYPE_LATEST})
+    return Response(
+        generate_latest(request.app.state.platform.metrics), headers={"content-type": CONTENT_TYPE_LATEST}
+    )
