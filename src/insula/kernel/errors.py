@@ -11,16 +11,16 @@
     │   ├─ Denied                  403  known caller, missing right; carries the rule
     │   └─ NotFound                404  absent, or owned by a stranger: the two look alike
     ├─ ConflictError        look again
-    │   └─ AlreadyExists           409
+    │   └─ AlreadyExists           409  the name is taken, now or for good
     ├─ LimitError           wait or pay
     │   ├─ RateLimited             429  names level, limit and an honest wait
     │   └─ ExceedsLimit            400  one request larger than the whole limit: waiting cannot help
     ├─ UpstreamError        not us
-    │   ├─ ModelFailed             502
-    │   └─ ModelTimedOut           504
+    │   ├─ ModelFailed             502  the model's server answered with an error, or not at all
+    │   └─ ModelTimedOut           504  the model's server took too long
     ├─ UnavailableError     try later
-    │   ├─ Draining                503
-    │   └─ Overloaded              503
+    │   ├─ Draining                503  the platform is shutting down
+    │   └─ Overloaded              503  a bound of the platform itself is reached
     └─ OperatorError        the operator's configuration
         ├─ Misconfigured           500  start-up refuses
         ├─ IsolationUnavailable    503  the host cannot give the tier's floor; says what to install
