@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-ALL = ("footprint", "sandbox_start", "runs", "gateway", "governor")
+ALL = ("footprint", "sandbox_start", "runs", "gateway", "governor", "ground")
 
 
 def main() -> int:
