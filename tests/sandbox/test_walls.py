@@ -133,7 +133,7 @@ def test_devices_are_the_harmless_ones(seen: dict[str, Any]) -> None:
 
 
 def test_limits_cannot_be_raised(seen: dict[str, Any]) -> None:
-    assert seen["limits"] == {"core": [0, 0], "files": [1024, 4096], "rtprio": [0, 0]}
+    assert seen["limits"] == {"core": [1, 1], "files": [1024, 4096], "rtprio": [0, 0]}
     assert seen["raise_limit"] != "reached"
 
 

@@ -60,6 +60,8 @@ def _receive_order(message: dict[str, int], fds: list[int], line: socket.socket,
     staging.assemble(order, tmpfs)
     workspace.lay(f"{ATTIC}/agent", order, contents)
     os.setsid()
+    for pipe in (stdout, stderr):
+        os.fchown(pipe, uid, uid)  # or /dev/stdout could not be opened by its own user
     for source, target in ((stdin, 0), (stdout, 1), (stderr, 2)):
         os.dup2(source, target, inheritable=True)
     wire.close_all(fds)

@@ -40,7 +40,8 @@ def _prefer_as_oom_victim() -> None:
 
 def _set_resource_limits(limits: Limits) -> None:
     ceilings = (
-        (resource.RLIMIT_CORE, (0, 0)),
+        # Not 0: that only forbids files. 1 also keeps a host's core handler, which runs as root, out of it.
+        (resource.RLIMIT_CORE, (1, 1)),
         (resource.RLIMIT_NOFILE, _OPEN_FILES),
         (resource.RLIMIT_NPROC, (limits.pids + 8,) * 2),
         (resource.RLIMIT_FSIZE, (max(limits.workspace, limits.memory),) * 2),

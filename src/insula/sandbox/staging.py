@@ -56,6 +56,8 @@ def prepare_template() -> None:
 
 def assemble(order: Order, workspace: int) -> None:
     """Build the root at ``STAGE``. The caller must be in a mount namespace of its own."""
+    # What the host mounts from here on never appears inside, on hosts that share their mounts too.
+    syscalls.mount("none", "/", "", syscalls.MS_PRIVATE | syscalls.MS_REC)
     syscalls.attach_mount(workspace, ATTIC)
     _place(order.rootfs, "", _READ_ONLY)
     _place(f"{ATTIC}/work", "/work", _SAFE)
