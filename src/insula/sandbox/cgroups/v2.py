@@ -79,8 +79,13 @@ class V2Group:
 
 
 def base_of(own: Path, mount: Path) -> Path:
-    """Return where the groups go: the root of the tree if this mount shows it, else our own group."""
-    return mount if is_root(mount) else own
+    """Return where the groups go: the root of the tree if this mount shows it, else our own group.
+
+    A spawner that follows another was born in the leaf that the platform stepped aside to.
+    """
+    if is_root(mount):
+        return mount
+    return own.parent if own.name == _LEAF else own
 
 
 def is_root(folder: Path) -> bool:
