@@ -119,10 +119,10 @@ def _profile(rung: Rung) -> IsolationProfile:
     return replace(resolve(Tier.FREE, Trust.INTERNAL, overrides))
 
 
-def keep_seats(sandboxes: Sandboxes, rungs: list[Rung], count: int) -> None:
-    """Tell the spawner how many to hold ready; what is there beyond that is used by the warm-up."""
+def keep_seats(sandboxes: Sandboxes, rungs: list[Rung]) -> None:
+    """Have seats of every rung; a platform keeps those of its strongest."""
     for rung in rungs:
-        sandboxes._line.send({"op": "seats", "recipe": str(rung), "count": count})
+        sandboxes._line.send({"op": "seats", "recipe": str(rung), "count": 2})
 
 
 def bare_ms() -> float:
@@ -178,14 +178,13 @@ async def measure(home: Path, rounds: int) -> dict[str, Any]:
     )
     given = ground.authority, rootfs, compile_pid1(home)
     served = Bench(Sandboxes(clock, SERVED), *given)
-    cold = Bench(Sandboxes(clock, BARE_HANDED), *given)
+    cold = Bench(Sandboxes(clock, BARE_HANDED, seats=0), *given)
     try:
         await served.sandboxes.start()
         await cold.sandboxes.start()
         report = served.sandboxes.report()
         rungs = [rung for rung in (Rung.BUBBLEWRAP, Rung.NAMESPACE) if not report[rung]]
-        keep_seats(served.sandboxes, rungs, 2)
-        keep_seats(cold.sandboxes, rungs, 0)
+        keep_seats(served.sandboxes, rungs)
         series = await interleaved(served, cold, rungs, rounds)
         rates = {str(rung): await at_once(served, rung, 20) for rung in rungs}
         outside = {str(rung): await outside_ms(served, rung, max(10, rounds // 2)) for rung in rungs}
