@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 import structlog
 
 from insula.identity import Runs, Storage, VerifiedContext, require
-from insula.kernel.errors import Draining, InvalidRequest, NotFound, RateLimited
+from insula.kernel.errors import Denied, Draining, InvalidRequest, NotFound, RateLimited
 from insula.kernel.ids import AgentName, RunId, TenantId, mint, run_id
 from insula.runs.acceptance import Acceptance
 from insula.runs.adapters.durable import Durable
@@ -110,6 +110,7 @@ class RunService:
         tenant = self._tenant(ctx)
         if self._draining or not self._started:
             raise Draining("the platform is shutting down", hint="try again shortly", retry_after_s=5)
+        self._check_active(tenant)
         deployed = self._parts.registry.get_agent(tenant, AgentName(agent))
         limit_s = checked_timeout(timeout_s)
         record = RunRecord(
@@ -264,6 +265,14 @@ class RunService:
 
     def _tenant(self, ctx: VerifiedContext[Runs]) -> TenantId:
         return require(ctx, Runs, self._parts.clock.now())
+
+    def _check_active(self, tenant: TenantId) -> None:
+        """The operator may look at a suspended tenant's runs, but nobody may start one."""
+        state, _epoch = self._parts.registry.standing(tenant) or (TenantState.DELETED, 0)
+        if state is not TenantState.ACTIVE:
+            raise Denied(
+                f"tenant {tenant} is {state}", hint=f"insula tenant resume {tenant}", rule="tenant.active"
+            )
 
     def _check_queue(self, tenant: TenantId) -> None:
         if self._carrier.gate.waiting(tenant) >= QUEUED_MAX:
