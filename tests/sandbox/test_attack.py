@@ -136,6 +136,49 @@ def test_neighbours_start_and_stop_while_others_do_their_worst(ground: Any, back
     assert ground.wait(scene()) == ["fine\n"] * 5 + [True] * 3
 
 
+def test_the_hosts_disk_cannot_be_made_to_flush(ground: Any, backend: Rung) -> None:
+    code = """
+import ctypes, os
+host, own = os.open("/usr/bin/python3", os.O_RDONLY), open("/work/x", "wb")
+own.write(b"kept"); own.flush(); os.fsync(own.fileno())
+for _ in range(20_000): os.fsync(host); os.fdatasync(host); os.sync()
+print(ctypes.CDLL(None).syncfs(host), open("/work/x", "rb").read())
+"""
+    before = _flushes()
+    assert ground.python(backend, code).out == "0 b'kept'\n"
+    assert _flushes() - before < 10_000  # others on this machine flush too
+
+
+def test_the_hosts_disk_cannot_be_read_past_its_cache(ground: Any, backend: Rung) -> None:
+    code = """
+import ctypes, fcntl, os
+libc = ctypes.CDLL(None, use_errno=True)
+path = b"/usr/bin/python3"
+def tried(call, *words):
+    return os.strerror(ctypes.get_errno()) if call(*words) < 0 else "reached"
+how = (ctypes.c_uint64 * 3)(os.O_DIRECT, 0, 0)
+fd = os.open(path, os.O_RDONLY)
+print(tried(libc.open, path, os.O_DIRECT))
+print(tried(libc.openat, -100, path, os.O_DIRECT))
+print(tried(libc.syscall, 437, -100, path, how, 24))
+print(tried(libc.fcntl, fd, fcntl.F_SETFL, os.O_DIRECT))
+print(tried(libc.fcntl, fd, ctypes.c_long(fcntl.F_SETFL + (1 << 32)), os.O_DIRECT))
+print(tried(libc.syscall, 451, fd, how, how, 0))
+os.set_blocking(fd, False); print(fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_NONBLOCK > 0)
+"""
+    said = ground.python(backend, code).out.splitlines()
+    refused, absent = "Operation not permitted", "Function not implemented"
+    assert said[:4] == [refused, refused, absent, refused]
+    assert said[5:] == [refused, "True"]
+    assert said[4] != "reached"
+
+
+def _flushes() -> int:
+    """Flush requests that the disks of the host were sent."""
+    rows = [line.split() for line in Path("/proc/diskstats").read_text().splitlines()]
+    return sum(int(row[18]) for row in rows if len(row) > 18)
+
+
 SHARED_HOST = """
 import asyncio, ctypes, importlib.util, os, sys
 from pathlib import Path

@@ -9,6 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from insula.sandbox.uids import carried_uids
 from insula.tenancy import Rung
 
@@ -147,6 +149,58 @@ print(made)
     first, second, made = map(int, ground.python(backend, code).out.split())
     assert (first, second) == (28, 28)
     assert bounds.workspace_inodes - 10 <= made <= bounds.workspace_inodes + 10
+
+
+SOCKETS = {
+    "tcp": """
+import resource, socket, time
+resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096))
+door, held, queued = socket.create_server(("127.0.0.1", 0), backlog=100), [], 0
+for _ in range(600):
+    ends = socket.create_connection(door.getsockname()), door.accept()[0]
+    held += ends
+    ends[0].setblocking(False)
+    try:
+        while True: queued += ends[0].send(bytes(1 << 20))
+    except BlockingIOError: pass
+print(queued >> 20, flush=True)
+time.sleep(60)
+""",
+    "udp": """
+import resource, socket, time
+resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096))
+out, held, queued = socket.socket(type=socket.SOCK_DGRAM), [], 0
+for _ in range(1500):
+    held.append(socket.socket(type=socket.SOCK_DGRAM))
+    held[-1].setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
+    held[-1].bind(("127.0.0.1", 0))
+    for _ in range(12): queued += out.sendto(bytes(30_000), held[-1].getsockname())
+print(queued >> 20, flush=True)
+time.sleep(60)
+""",
+}
+
+
+@pytest.mark.parametrize("kind", SOCKETS)
+def test_buffers_of_sockets_are_bounded_too(ground: Any, backend: Rung, kind: str) -> None:
+    """Else one workload takes gigabytes beside its memory limit, and from all others the memory TCP has."""
+
+    async def scene() -> int:
+        before = _socket_pages()
+        sandbox = await ground.launch(backend, ground.spec(SOCKETS[kind]))
+        said = await anext(sandbox.output)
+        taken = _socket_pages() - before
+        await sandbox.destroy()
+        assert said.stream == "stdout", said
+        return taken * 4096
+
+    assert ground.wait(scene()) < 250 * MIB
+
+
+def _socket_pages() -> int:
+    """Pages that buffers of internet sockets take on this host, in all network namespaces."""
+    words = Path("/proc/net/sockstat").read_text().split()
+    return sum(int(words[at + 1]) for at, word in enumerate(words) if word == "mem")
 
 
 def test_a_flood_of_output_is_cut_at_its_limit(ground: Any, backend: Rung, bounds: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 from typing import Any
 
@@ -23,13 +24,18 @@ def compile_filter() -> bytes:
     rules.set_attr(pyseccomp.Attr.CTL_OPTIMIZE, 2)
     for name in sorted(table.ALLOWED):
         _allow(pyseccomp, rules, name)
+    for name in sorted(table.DONE_ALREADY):
+        rules.add_rule(pyseccomp.ERRNO(0), name)
     for name, values in _BY_FIRST_ARGUMENT.items():
         for value in values:
             _allow(pyseccomp, rules, name, pyseccomp.Arg(0, pyseccomp.EQ, value))
-    for command in table.IOCTLS:
-        _allow(pyseccomp, rules, "ioctl", pyseccomp.Arg(1, pyseccomp.EQ, command))
+    for name, commands in (("ioctl", table.IOCTLS), ("fcntl", table.FCNTLS)):
+        for command in commands:
+            _allow(pyseccomp, rules, name, pyseccomp.Arg(1, pyseccomp.EQ, command))
     _allow(pyseccomp, rules, "clone", pyseccomp.Arg(0, pyseccomp.MASKED_EQ, table.NEW_NAMESPACES, 0))
-    rules.add_rule(pyseccomp.ERRNO(errno.ENOSYS), "clone3")
+    _forbid_direct_io(pyseccomp, rules)
+    for name in table.ABSENT:
+        rules.add_rule(pyseccomp.ERRNO(errno.ENOSYS), name)
     return _exported(rules)
 
 
@@ -45,6 +51,13 @@ def _allow(pyseccomp: Any, rules: Any, name: str, *arguments: Any) -> None:
     # A name that this architecture or library version lacks stays forbidden.
     with contextlib.suppress(OSError):
         rules.add_rule(pyseccomp.ALLOW, name, *arguments)
+
+
+def _forbid_direct_io(pyseccomp: Any, rules: Any) -> None:
+    for name, position in table.WITHOUT_FLAG:
+        _allow(pyseccomp, rules, name, pyseccomp.Arg(position, pyseccomp.MASKED_EQ, os.O_DIRECT, 0))
+    set_flags = pyseccomp.Arg(1, pyseccomp.EQ, fcntl.F_SETFL)
+    _allow(pyseccomp, rules, "fcntl", set_flags, pyseccomp.Arg(2, pyseccomp.MASKED_EQ, os.O_DIRECT, 0))
 
 
 def _exported(rules: Any) -> bytes:

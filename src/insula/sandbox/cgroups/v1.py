@@ -10,6 +10,7 @@ from insula.sandbox.cgroups.layout import Layout
 from insula.sandbox.limits import Limits
 
 CONTROLLERS = ("memory", "pids", "cpu", "cpuacct")
+_SOCKET_LIMIT = "memory.kmem.tcp.limit_in_bytes"
 _PERIOD_US = 100_000
 
 
@@ -21,6 +22,8 @@ class V1Groups:
         self._bases = {controller: layout.v1[controller] / name for controller in CONTROLLERS}
         for place in self.places():
             files.make(place)
+        # The kernel counts socket memory as long as some group has a limit: this one has none, but stays.
+        files.write_if_present(f"{self._bases['memory']}/{_SOCKET_LIMIT}", "-1")
 
     def make(self, name: str) -> V1Group:
         return V1Group({controller: f"{base}/{name}" for controller, base in self._bases.items()})
@@ -46,6 +49,8 @@ class V1Group:
     def limit(self, limits: Limits, spare_pids: int) -> None:
         files.write(f"{self._memory}/memory.limit_in_bytes", str(limits.resident))
         files.write_if_present(f"{self._memory}/memory.memsw.limit_in_bytes", str(limits.resident))
+        files.write_if_present(f"{self._memory}/memory.swappiness", "0")
+        files.write_if_present(f"{self._memory}/{_SOCKET_LIMIT}", str(limits.sockets))
         files.write(f"{self._pids}/pids.max", str(limits.pids + spare_pids))
         files.write(f"{self._cpu}/cpu.cfs_period_us", str(_PERIOD_US))
         files.write(f"{self._cpu}/cpu.cfs_quota_us", str(max(1000, int(limits.cpus * _PERIOD_US))))
