@@ -29,7 +29,7 @@ _log = structlog.get_logger()
 
 SEGMENT_BYTES = 1 << 20
 _MOST_WAITING = 100_000
-_MOST_PER_BATCH = 1_024
+_ENOUGH_PER_BATCH = 1_024
 
 
 class Entry(NamedTuple):
@@ -56,7 +56,8 @@ class Outbox:
         self._lock = _lock(directory)
         self._leftovers = sorted(directory.glob(f"*{SUFFIX}"))
         self._names = itertools.count(_last_number(directory) + 1)
-        self._queue: queue.SimpleQueue[Entry | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[list[Entry] | None] = queue.SimpleQueue()
+        self._gathered: list[Entry] = []
         self._waiting = 0
         self._durable: deque[Durable] = deque()
         self._filling: Path | None = None
@@ -75,6 +76,7 @@ class Outbox:
     async def stop(self) -> None:
         """Write what waits, then end the thread and let go of the directory."""
         if self._thread is not None:
+            self._hand_over()
             self._queue.put(None)
             await asyncio.to_thread(self._thread.join)
             await asyncio.sleep(0)  # the last batch resolves its futures in a callback that is already queued
@@ -95,8 +97,7 @@ class Outbox:
         if self._waiting + len(self._durable) >= _MOST_WAITING:
             done.set_exception(_too_far_behind())
             return done
-        self._waiting += 1
-        self._queue.put(Entry(event, done))
+        self._gather(Entry(event, done))
         return done
 
     async def sync(self) -> None:
@@ -105,9 +106,20 @@ class Outbox:
         After a failure this also tries the disk again: ``failure`` then says how it went.
         """
         passed = self._loop.create_future()
-        self._waiting += 1
-        self._queue.put(Entry(None, passed))
+        self._gather(Entry(None, passed))
         await passed
+
+    def _gather(self, entry: Entry) -> None:
+        """Keep ``entry`` until the loop's turn is over: the thread is woken once for all of a turn."""
+        self._waiting += 1
+        self._gathered.append(entry)
+        if len(self._gathered) == 1:
+            self._loop.call_soon(self._hand_over)
+
+    def _hand_over(self) -> None:
+        if self._gathered:
+            self._queue.put(self._gathered)
+            self._gathered = []
 
     def peek(self, most: int) -> list[Durable]:
         """Return the oldest events that the books do not have yet."""
@@ -141,15 +153,15 @@ class Outbox:
                 return
 
     def _take(self) -> tuple[list[Entry], bool]:
-        """Wait for one entry, then take what else is there."""
+        """Wait for entries, then take what else is there."""
         batch: list[Entry] = []
-        entry = self._queue.get()
-        while entry is not None:
-            batch.append(entry)
-            if len(batch) == _MOST_PER_BATCH:
+        gathered = self._queue.get()
+        while gathered is not None:
+            batch += gathered
+            if len(batch) >= _ENOUGH_PER_BATCH:
                 return batch, False
             try:
-                entry = self._queue.get_nowait()
+                gathered = self._queue.get_nowait()
             except queue.Empty:
                 return batch, False
         return batch, True

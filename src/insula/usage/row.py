@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from operator import attrgetter
@@ -9,6 +10,8 @@ from typing import Any
 
 from insula.kernel.money import usd
 from insula.usage.event import UNPRICED, UsageEvent
+
+_DAY_S = 86_400
 
 SUMS = (
     "calls",
@@ -72,4 +75,9 @@ _summed = attrgetter(*SUMS[1:-2])
 
 def day_of(moment: float) -> str:
     """Return the UTC day, ``2026-11-23``, of seconds since the epoch."""
-    return datetime.fromtimestamp(moment, UTC).date().isoformat()
+    return _day(int(moment // _DAY_S))
+
+
+@functools.lru_cache(maxsize=64)
+def _day(number: int) -> str:
+    return datetime.fromtimestamp(number * _DAY_S, UTC).date().isoformat()
