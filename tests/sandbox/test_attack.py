@@ -136,6 +136,20 @@ def test_neighbours_start_and_stop_while_others_do_their_worst(ground: Any, back
     assert ground.wait(scene()) == ["fine\n"] * 5 + [True] * 3
 
 
+def test_what_others_open_of_the_shared_runtime_cannot_be_watched(ground: Any, backend: Rung) -> None:
+    code = """
+import ctypes, fcntl, os
+libc = ctypes.CDLL(None, use_errno=True)
+print(libc.inotify_init1(0), os.strerror(ctypes.get_errno()))
+folder = os.open("/usr/lib", os.O_RDONLY)
+for command in (fcntl.F_NOTIFY, fcntl.F_SETLEASE):
+    try: fcntl.fcntl(folder, command, 1)
+    except OSError as error: print(error.strerror)
+"""
+    said = ground.python(backend, code).out.splitlines()
+    assert said == ["-1 Function not implemented", *["Operation not permitted"] * 2]
+
+
 def test_the_hosts_disk_cannot_be_made_to_flush(ground: Any, backend: Rung) -> None:
     code = """
 import ctypes, os

@@ -12,22 +12,22 @@ ALLOWED = frozenset(
     futex_waitv futex_wake futimesat get_mempolicy get_robust_list get_thread_area getcpu getcwd getdents
     getdents64 getegid geteuid getgid getgroups getitimer getpeername getpgid getpgrp getpid getppid
     getpriority getrandom getresgid getresuid getrlimit getrusage getsid getsockname getsockopt gettid
-    gettimeofday getuid getxattr inotify_add_watch inotify_init inotify_init1 inotify_rm_watch ioprio_get kill
-    landlock_add_rule landlock_create_ruleset landlock_restrict_self lchown lgetxattr link linkat listen
-    listxattr llistxattr lremovexattr lseek lsetxattr lstat madvise map_shadow_stack membarrier memfd_create
-    mincore mkdir mkdirat mknod mknodat mlock mlock2 mlockall mmap mprotect mremap mseal munlock munlockall
-    munmap nanosleep newfstatat pause pidfd_open pidfd_send_signal pipe pipe2 pkey_alloc pkey_free
-    pkey_mprotect poll ppoll pread64 preadv preadv2 prlimit64 process_madvise pselect6 pwrite64 pwritev
-    pwritev2 read readahead readlink readlinkat readv recvfrom recvmmsg recvmsg removexattr rename renameat
-    renameat2 restart_syscall rmdir rseq rt_sigaction rt_sigpending rt_sigprocmask rt_sigqueueinfo
-    rt_sigreturn rt_sigsuspend rt_sigtimedwait rt_tgsigqueueinfo sched_get_priority_max sched_get_priority_min
-    sched_getaffinity sched_getattr sched_getparam sched_getscheduler sched_rr_get_interval sched_setaffinity
-    sched_yield seccomp select sendfile sendmmsg sendmsg sendto set_robust_list set_thread_area
-    set_tid_address setfsgid setfsuid setgid setgroups setitimer setpgid setpriority setregid setresgid
-    setresuid setreuid setrlimit setsid setsockopt setuid setxattr shutdown sigaltstack signalfd signalfd4
-    splice stat statfs statx symlink symlinkat sysinfo tee tgkill time timer_create timer_delete
-    timer_getoverrun timer_gettime timer_settime timerfd_create timerfd_gettime timerfd_settime times tkill
-    truncate umask uname unlink unlinkat utime utimensat utimes vfork vmsplice wait4 waitid write writev
+    gettimeofday getuid getxattr ioprio_get kill landlock_add_rule landlock_create_ruleset
+    landlock_restrict_self lchown lgetxattr link linkat listen listxattr llistxattr lremovexattr lseek
+    lsetxattr lstat madvise map_shadow_stack membarrier memfd_create mincore mkdir mkdirat mknod mknodat mlock
+    mlock2 mlockall mmap mprotect mremap mseal munlock munlockall munmap nanosleep newfstatat pause pidfd_open
+    pidfd_send_signal pipe pipe2 pkey_alloc pkey_free pkey_mprotect poll ppoll pread64 preadv preadv2
+    prlimit64 process_madvise pselect6 pwrite64 pwritev pwritev2 read readahead readlink readlinkat readv
+    recvfrom recvmmsg recvmsg removexattr rename renameat renameat2 restart_syscall rmdir rseq rt_sigaction
+    rt_sigpending rt_sigprocmask rt_sigqueueinfo rt_sigreturn rt_sigsuspend rt_sigtimedwait rt_tgsigqueueinfo
+    sched_get_priority_max sched_get_priority_min sched_getaffinity sched_getattr sched_getparam
+    sched_getscheduler sched_rr_get_interval sched_setaffinity sched_yield seccomp select sendfile sendmmsg
+    sendmsg sendto set_robust_list set_thread_area set_tid_address setfsgid setfsuid setgid setgroups
+    setitimer setpgid setpriority setregid setresgid setresuid setreuid setrlimit setsid setsockopt setuid
+    setxattr shutdown sigaltstack signalfd signalfd4 splice stat statfs statx symlink symlinkat sysinfo tee
+    tgkill time timer_create timer_delete timer_getoverrun timer_gettime timer_settime timerfd_create
+    timerfd_gettime timerfd_settime times tkill truncate umask uname unlink unlinkat utime utimensat utimes
+    vfork vmsplice wait4 waitid write writev
     """.split()  # noqa: SIM905 - a list of words reads as one
 )
 """Allowed whatever the arguments."""
@@ -42,11 +42,18 @@ and advice would take the file out of everybody's memory.
 WITHOUT_FLAG = (("open", 1), ("openat", 2))
 """Allowed without ``O_DIRECT`` in this argument: reading past the cache, one workload could take a disk."""
 
-FCNTLS = (*range(4), *range(5, 12), 15, 16, 36, 37, 38, *range(1024, 1039))
-"""``fcntl``: all but ``F_SETFL``, which is allowed without ``O_DIRECT``. An allow-list, as for ``ioctl``."""
+FCNTLS = (*range(4), *range(5, 12), 15, 16, 36, 37, 38, *range(1030, 1039))
+"""``fcntl``: descriptors, locks, pipes, seals; no leases, no ``F_NOTIFY``. An allow-list, as for ``ioctl``.
 
-ABSENT = ("clone3", "openat2")
-"""Answered with ``ENOSYS``: their flags lie in memory, where a filter can't look. Libraries fall back."""
+``F_SETFL`` is allowed without ``O_DIRECT``.
+"""
+
+ABSENT = ("clone3", "openat2", "inotify_init", "inotify_init1")
+"""Answered with ``ENOSYS``, so that libraries fall back.
+
+The flags of the first two lie in memory, where a filter can't look. A watch on a file of the shared runtime
+would tell whenever another tenant's run opens it.
+"""
 
 SOCKET_FAMILIES = (1, 2, 10)
 """``socket`` and ``socketpair``: UNIX, INET, INET6. No netlink, packet, vsock, alg, xdp, bluetooth."""
