@@ -126,7 +126,10 @@ class Sandboxes:
     async def _lend(self) -> Lease:
         """Return a uid found ahead of time; look for more in the background."""
         async with self._lending:
-            lease = self._uids.lend() if self._uids.ready() else await asyncio.to_thread(self._uids.lend)
+            if not self._uids.ready():
+                # Not lent in the thread: a launch that is cancelled meanwhile would lose what it was lent.
+                await asyncio.to_thread(self._uids.prepare, 1)
+            lease = self._uids.lend()
         if self._finding is None or self._finding.done():
             self._finding = asyncio.create_task(self._find_uids())
         return lease
