@@ -49,6 +49,10 @@ class Settings(BaseSettings):
     drain_s: Annotated[
         float, Field(ge=0, description="seconds that running agents get to finish after SIGTERM")
     ] = 20.0
+    otlp_traces: Annotated[
+        str | None,
+        Field(description="OTLP/HTTP address for traces, ending in /v1/traces (needs the extra `tracing`)"),
+    ] = None
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], Field(description="least level that is logged")
     ] = "info"

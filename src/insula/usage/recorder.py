@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import structlog
@@ -28,10 +28,19 @@ class Books(Protocol):
 class Recorder:
     """Takes events into the outbox and moves them to the books in the background.
 
-    ``linger_s`` is how long events gather before they are booked together.
+    ``linger_s`` is how long events gather before they are booked together. ``observe`` is shown each event,
+    on the path of its call: it must be quick and must not fail.
     """
 
-    def __init__(self, outbox: Outbox, books: Books, *, linger_s: float = 0.25) -> None:
+    def __init__(
+        self,
+        outbox: Outbox,
+        books: Books,
+        *,
+        linger_s: float = 0.25,
+        observe: Callable[[UsageEvent], None] | None = None,
+    ) -> None:
+        self._observe = observe
         self._outbox = outbox
         self._books = books
         self._linger_s = linger_s
@@ -74,6 +83,8 @@ class Recorder:
 
         It fails with ``UnavailableError`` (or ``Overloaded``) when it will not, and then it is not counted.
         """
+        if self._observe is not None:
+            self._observe(event)
         return self._outbox.append(event)
 
     async def flush(self) -> None:

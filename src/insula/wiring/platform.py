@@ -26,6 +26,7 @@ from insula.runtimes import RuntimeStore, compile_pid1
 from insula.sandbox import Sandboxes
 from insula.settings import Settings
 from insula.tenancy import Tenant, TenantState
+from insula.traces import Traces
 from insula.usage import Outbox, PriceBook, Recorder, UsageReports
 from insula.usage.adapters.sql import SqlBooks
 from insula.wiring.ground import lay
@@ -68,7 +69,9 @@ class Platform:
         self.governor = Governor(self.clock.monotonic_us, self.limits_for)
         self.estimator = Estimator()
         books = SqlBooks(self.control)
-        self.recorder = Recorder(Outbox(self.ground.home / "usage"), books)
+        self.traces = Traces(self.settings.otlp_traces) if self.settings.otlp_traces else None
+        observe = self.traces.call if self.traces else None
+        self.recorder = Recorder(Outbox(self.ground.home / "usage"), books, observe=observe)
         self.usage_reports = UsageReports(self.recorder, books, self.clock)
         self.prices = PriceBook(self.clock)
 
@@ -164,6 +167,8 @@ class Platform:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
         await self.recorder.stop()
+        if self.traces is not None:
+            await asyncio.to_thread(self.traces.stop)
         await asyncio.to_thread(self.ground.close)
 
     def _prepare(self) -> None:
