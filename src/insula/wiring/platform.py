@@ -233,7 +233,7 @@ class Platform:
 
 
 def _settle_memory() -> None:
-    """What is here by now stays: spare the collector from walking it, and from walking after every few calls."""
+    """What is here by now stays: spare the collector from walking it, and from walking every few calls."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
