@@ -131,7 +131,7 @@ class Platform:
         self.metrics = CollectorRegistry()
         self.metrics.register(self.plane.metrics)
         ProcessCollector(registry=self.metrics)
-        self.tenants = Tenants(self.ground, self.governor, self.limits, self.entitlements, self.runs)
+        self.tenants = Tenants(self.ground, self.limits, self.entitlements, self.runs)
 
     async def start(self) -> None:
         """Start every part, lowest first. Raises ``InsulaError``, or ``OSError`` if a port is taken."""

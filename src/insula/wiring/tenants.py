@@ -7,7 +7,6 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from insula.governance import Governor
 from insula.governance.adapters.sql import SqlLimits
 from insula.kernel.errors import NotFound
 from insula.kernel.ids import TenantId
@@ -35,7 +34,6 @@ class Tenants:
     """Creation, suspension, deletion."""
 
     ground: Ground
-    governor: Governor
     limits: SqlLimits
     entitlements: Entitlements
     runs: RunService
@@ -68,8 +66,7 @@ class Tenants:
             if not self.ground.keyring.has(tenant):
                 self.ground.keyring.create(tenant)
         for gone in self.ground.registry.deleted():
-            self._revoke_credentials(gone)
-            self.ground.signing.destroy(gone)
+            self._revoke_rights(gone)
             with contextlib.suppress(NotFound):
                 self.ground.spaces.destroy(gone)
 
@@ -83,22 +80,23 @@ class Tenants:
             cursor = page.next
 
     def _destroy(self, tenant: Tenant, cancelled: int) -> DeletionReceipt:
-        revoked = self._revoke_credentials(tenant.id)
-        self.entitlements.forget(tenant.id)
-        self.limits.drop(tenant.id)
-        self.ground.signing.destroy(tenant.id)
+        revoked = self._revoke_rights(tenant.id)
         destroyed = self.ground.spaces.destroy(tenant.id)
         return DeletionReceipt(
             tenant=tenant.id,
             deleted_at=destroyed.key.at,
             key_fingerprint=destroyed.key.key_fingerprint,
-            key_destroyed=True,
+            key_destroyed=not self.ground.keyring.has(tenant.id),
             runs_cancelled=cancelled,
             credentials_revoked=revoked,
             files_removed=destroyed.files_removed > 0,
         )
 
-    def _revoke_credentials(self, tenant: TenantId) -> int:
+    def _revoke_rights(self, tenant: TenantId) -> int:
+        """Take from a deleted tenant all that is not its data; return how many credentials that ended."""
+        self.entitlements.forget(tenant)
+        self.limits.drop(tenant)
+        self.ground.signing.destroy(tenant)
         live = [one for one in self.ground.credentials.list(tenant) if one.revoked_at is None]
         for one in live:
             self.ground.credentials.revoke(one.id, tenant)
