@@ -106,18 +106,11 @@ class KeyCaller:
         known = self._known.get(principal.id)
         if known is None or known.principal is not principal:
             known = self._remember(principal)
-        context = self._verify(known)
+        context = self._verifier.verify(known.token())
         identity = known.identity
         if identity is None or identity.context is not context:
             identity = known.identity = _identity(context, principal.agent, self._list(principal))
         return identity
-
-    def _verify(self, known: _KnownKey) -> VerifiedContext[Gateway]:
-        try:
-            return self._verifier.verify(known.token())
-        except Unauthenticated:  # a token from before the tenant was resumed: the key itself was just checked
-            known.token.renew()
-            return self._verifier.verify(known.token())
 
     def _remember(self, principal: Principal) -> _KnownKey:
         if principal.kind != "key" or principal.tenant is None:

@@ -38,9 +38,5 @@ class RenewingToken:
             self._renew_at, self._epoch = now + self._ttl_s / 2, epoch
         return self._token
 
-    def renew(self) -> None:
-        """Forget the present token, so that the next call mints another."""
-        self._renew_at = float("-inf")
-
     def __repr__(self) -> str:
         return f"<RenewingToken {self._what[2].name} {self._what[0]}>"
