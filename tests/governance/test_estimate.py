@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from insula.governance import Estimator, input_tokens
-from insula.governance.estimate import COLD, WINDOW, Recent
+from insula.governance.quota.estimate import COLD, WINDOW, Recent
 
 
 @given(st.lists(st.integers(0, 10**6), min_size=1, max_size=3 * WINDOW))

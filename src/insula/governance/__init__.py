@@ -3,14 +3,14 @@
 Pure decisions: no I/O, time passed in, integers only.
 """
 
-from insula.governance.bucket import UNIT, Bucket
-from insula.governance.estimate import Estimator, input_tokens
-from insula.governance.governor import Governor
-from insula.governance.grant import Expiry, Grant
-from insula.governance.limits import UNLIMITED, Limits
-from insula.governance.refusal import Refusal
+from insula.governance.quota.bucket import UNIT, Bucket
+from insula.governance.quota.estimate import Estimator, input_tokens
+from insula.governance.quota.governor import Governor
+from insula.governance.quota.grant import Expiry, Grant
+from insula.governance.quota.limits import UNLIMITED, Limits
+from insula.governance.quota.refusal import Refusal
+from insula.governance.quota.standing import Quota, Standing
 from insula.governance.scope import PLATFORM, Scope
-from insula.governance.standing import Quota, Standing
 from insula.governance.sweeper import keep_sweeping
 
 __all__ = [

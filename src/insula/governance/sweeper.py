@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 if TYPE_CHECKING:
-    from insula.governance.governor import Governor
+    from insula.governance.quota.governor import Governor
 
 _log = structlog.get_logger()
 

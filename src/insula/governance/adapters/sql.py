@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Column, Integer, MetaData, String, Table, delete, select
 from sqlalchemy.dialects.sqlite import insert
 
-from insula.governance.limits import Limits
+from insula.governance.quota.limits import Limits
 from insula.storage import ControlDatabase
 
 _METADATA = MetaData()

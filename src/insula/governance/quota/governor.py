@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from insula.governance.bucket import UNIT
-from insula.governance.grant import Expiry, Grant
-from insula.governance.level import Level, Path
-from insula.governance.limits import Limits
-from insula.governance.refusal import explain
+from insula.governance.quota.bucket import UNIT
+from insula.governance.quota.grant import Expiry, Grant
+from insula.governance.quota.level import Level, Path
+from insula.governance.quota.limits import Limits
+from insula.governance.quota.refusal import explain
+from insula.governance.quota.standing import Standing, tightest
 from insula.governance.scope import Scope
-from insula.governance.standing import Standing, tightest
 
 _REMEMBER_US = 3_600_000_000
 _REMEMBERED = 100_000

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from insula.governance.bucket import UNIT, Bucket
-from insula.governance.level import Measure, Path
+from insula.governance.quota.bucket import UNIT, Bucket
+from insula.governance.quota.level import Measure, Path
 
 
 class Expiry(StrEnum):

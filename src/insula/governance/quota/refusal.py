@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from insula.governance.bucket import UNIT, Bucket
-from insula.governance.level import Level, Measure, Path
+from insula.governance.quota.bucket import UNIT, Bucket
+from insula.governance.quota.level import Level, Measure, Path
 from insula.kernel.errors import ExceedsLimit, RateLimited
 
 Kind = Literal["rate_limited", "full_of_reservations", "exceeds"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from insula.governance.bucket import UNIT, Bucket
+from insula.governance.quota.bucket import UNIT, Bucket
 
 
 class Quota(NamedTuple):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final, Literal
 
-from insula.governance.bucket import Bucket
-from insula.governance.limits import Limits
+from insula.governance.quota.bucket import Bucket
+from insula.governance.quota.limits import Limits
 
 Measure = Literal["rpm", "tpm", "in_flight"]
 MEASURES: Final[tuple[Measure, ...]] = ("rpm", "tpm", "in_flight")
