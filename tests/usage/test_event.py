@@ -20,6 +20,10 @@ BAD: list[dict[str, Any]] = [
     *({"event_id": ""}, {"tenant_id": None}, {"model_id": "m" * 401}, {"run_id": ""}, {"agent_id": 5}),
     *({"timestamp": value} for value in (math.nan, math.inf, -1, "now", 10**12, None)),
     *({"kind": "tea"}, {"usage_source": "guess"}, {"stream_end": "whatever"}),
+    *({name: value} for name in ("queue_ms", "ledger_tokens", "input_quota_tokens") for value in (-1, 0.5)),
+    *({name: value} for name in ("fair_cost", "fair_charged") for value in (-1, 10**17, 1.0)),
+    *({"app_id": ""}, {"user_id": "u" * 401}, {"parent_run_id": 1}, {"burn_version": None}, {"lane": "fast"}),
+    *({"cache_write_1h_tokens": 1}, {"stream_end": "platform_crash"}, {"subject": "s" * 401}),
     *({"stream_end": "client_abort"}, {"stream_end": "upstream_error", "usage_source": "provider"}),
 ]
 
@@ -30,6 +34,20 @@ def test_an_unsound_event_is_refused_by_field(make: Any, change: dict[str, Any])
         make(**change)
     assert refused.value.field
     assert len(refused.value.message) < 200
+
+
+def test_the_culprit_is_named_whichever_field_it_is(make: Any) -> None:
+    """A sound event of the same types was seen before: the quick way must not let a bad figure by."""
+    make()
+    for name in ("input_tokens", "output_tokens", "attempt", "cost_nanousd", "fair_cost", "queue_ms"):
+        with pytest.raises(InvalidRequest) as refused:
+            make(**{name: -1})
+        assert refused.value.field == name
+
+
+def test_a_call_cut_by_a_budget_may_carry_the_final_figures(make: Any) -> None:
+    for source in ("provider", "partial", "estimated"):
+        assert make(stream_end="length", usage_source=source).stream_end == "length"
 
 
 def test_a_cut_stream_is_charged_and_flagged(make: Any) -> None:
@@ -53,7 +71,22 @@ def test_the_journal_form_loses_nothing(
     assert UsageEvent.unpack(packed) == event
 
 
-@given(st.binary(max_size=60) | st.sampled_from([b"[]", b"{}", b"[1]", b"null", b"[2" + b',""' * 26 + b"]"]))
+def test_lines_of_the_first_schema_are_still_read(make: Any) -> None:
+    """As version 0.1 wrote it: 25 fields, the trace last."""
+    line = (
+        b'[1,"evt_1","acme","req_1","openai","m1",1790000000.5,1790000000.0,100,20,60,40,5,120,1234,"p1",'
+        b'"researcher","run_1","s","e","rm",2,"llm","partial","client_abort","t"]'
+    )
+    event = UsageEvent.unpack(line)
+    assert (event.event_id, event.tokens) == ("evt_1", Tokens(100, 60, 40, 20, 5))
+    assert (event.attempt, event.stream_end, event.trace_id) == (2, "client_abort", "t")
+    assert (event.app_id, event.lane, event.fair_cost, event.ledger_tokens) == (None, "", 0, 0)
+    assert UsageEvent.unpack(event.pack()) == event
+    with pytest.raises(InvalidRequest):
+        UsageEvent.unpack(b"[2" + line[2:])
+
+
+@given(st.binary(max_size=60) | st.sampled_from([b"[]", b"{}", b"[1]", b"null", b"[3" + b',""' * 37 + b"]"]))
 def test_nothing_else_is_taken_for_an_event(garbage: bytes) -> None:
     with pytest.raises(InvalidRequest):
         UsageEvent.unpack(garbage)
@@ -61,7 +94,7 @@ def test_nothing_else_is_taken_for_an_event(garbage: bytes) -> None:
 
 def test_the_dict_names_every_field(make: Any) -> None:
     told = make().as_dict()
-    assert told["schema"] == SCHEMA and told["tenant_id"] == "acme" and len(told) == 26
+    assert told["schema"] == SCHEMA and told["tenant_id"] == "acme" and len(told) == 38
 
 
 def usage(

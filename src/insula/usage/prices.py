@@ -13,7 +13,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from insula.kernel.clock import Clock
-from insula.usage.event import MOST_NANOUSD, UNPRICED
+from insula.usage.event import UNPRICED
+from insula.usage.soundness import MOST_NANOUSD
 from insula.usage.tokens import Tokens
 
 LOCAL = "local"

@@ -63,12 +63,14 @@ FIGURES = ("input", "cache_read", "cache_write", "output", "reasoning")
 _figures = attrgetter(*FIGURES)
 
 
-def check_counts(names: Sequence[str], values: Sequence[object]) -> None:
-    """Raise ``InvalidRequest``, naming the field, unless all ``values`` are sane token counts."""
-    for at, value in enumerate(values):
-        if type(value) is not int or not 0 <= value <= MOST_TOKENS:
-            hint = f"give a whole number from 0 to {MOST_TOKENS}"
-            raise InvalidRequest(f"{names[at]} is {shown(value)}", hint=hint, field=names[at])
+def check_counts(names: Sequence[str], values: Sequence[Any], most: int = MOST_TOKENS) -> None:
+    """Raise ``InvalidRequest``, naming the field, unless all ``values`` are whole numbers up to ``most``."""
+    if set(map(type, values)) == {int} and min(values) >= 0 and max(values) <= most:
+        return
+    for name, value in zip(names, values, strict=True):
+        if type(value) is not int or not 0 <= value <= most:
+            hint = f"give a whole number from 0 to {most}"
+            raise InvalidRequest(f"{name} is {shown(value)}", hint=hint, field=name)
 
 
 def shown(value: object) -> str:
