@@ -6,6 +6,7 @@ from insula.usage.prices import PriceBook
 from insula.usage.recorder import Books, Recorder
 from insula.usage.report import UsageReport, UsageReports
 from insula.usage.row import UsageRow
+from insula.usage.spent import Spent
 from insula.usage.tokens import Tokens
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "Outbox",
     "PriceBook",
     "Recorder",
+    "Spent",
     "Tokens",
     "UsageEvent",
     "UsageReport",

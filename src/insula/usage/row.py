@@ -11,6 +11,7 @@ from typing import Any
 from insula.kernel.money import usd
 from insula.usage.event import UNPRICED, UsageEvent
 
+HOUR_S = 3_600
 _DAY_S = 86_400
 
 SUMS = (
@@ -30,7 +31,7 @@ SUMS = (
 
 @dataclass(frozen=True, slots=True)
 class UsageRow:
-    """Sums over calls; ``day``, ``model``, ``agent`` are ``None`` where the row spans them all.
+    """Sums over calls; ``day``, ``app``, ``agent``, ``model`` are ``None`` where the row spans them all.
 
     ``estimated_calls`` are those whose tokens the provider did not state in full, ``unpriced_calls`` those
     whose model has no known price: they count as cost 0, and the row says how many.
@@ -39,6 +40,7 @@ class UsageRow:
     day: str | None = None
     model: str | None = None
     agent: str | None = None
+    app: str | None = None
     calls: int = 0
     input_tokens: int = 0
     cache_read_tokens: int = 0
@@ -60,7 +62,7 @@ class UsageRow:
 
     def as_dict(self) -> dict[str, str | int | None]:
         """Return the row for the wire; ``cost_usd`` is the exact decimal of ``cost_nanousd``."""
-        words = {"day": self.day, "model": self.model, "agent": self.agent}
+        words = {"day": self.day, "model": self.model, "agent": self.agent, "app": self.app}
         return {**words, **self.sums(), "cost_usd": usd(self.cost_nanousd)}
 
 
@@ -71,6 +73,11 @@ def figures_of(event: UsageEvent) -> tuple[int, ...]:
 
 
 _summed = attrgetter(*SUMS[1:-2])
+
+
+def hour_of(moment: float) -> int:
+    """Return the number of whole hours since the epoch (UTC) at ``moment``."""
+    return int(moment // HOUR_S)
 
 
 def day_of(moment: float) -> str:

@@ -1,70 +1,42 @@
-"""The books in the control database: every event once, and running totals per tenant, day, model, agent."""
+"""The books in the control database: every event once, and running totals per hour and per day."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from operator import add, attrgetter
 from typing import Any, Protocol
 
-from sqlalchemy import BigInteger, Column, Connection, Float, Index, MetaData, String, Table, func, select
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy import Connection, Table, func, select
 
+from insula.usage.adapters import migration, spending
+from insula.usage.adapters.tables import DAILY, EVENTS, HOURLY, KEY
 from insula.usage.event import UNPRICED, UsageEvent
-from insula.usage.row import SUMS, UsageRow, day_of, figures_of
-
-METADATA = MetaData()
-
-_SUM_COLUMNS = [Column(name, BigInteger, nullable=False) for name in SUMS]
-
-EVENTS = Table(
-    "usage_events",
-    METADATA,
-    Column("event_id", String, primary_key=True),
-    Column("tenant_id", String, nullable=False),
-    Column("run_id", String),
-    Column("agent_id", String),
-    Column("day", String, nullable=False),
-    *(Column(name, String, nullable=False) for name in ("request_id", "subject", "provider", "endpoint")),
-    *(Column(name, String, nullable=False) for name in ("model_id", "request_model", "kind")),
-    *(Column(name, Float, nullable=False) for name in ("timestamp", "started_at")),
-    *(Column(name, BigInteger, nullable=False) for name in ("attempt", "input_tokens", "output_tokens")),
-    *(Column(name, BigInteger, nullable=False) for name in ("cache_read_tokens", "cache_write_tokens")),
-    *(
-        Column(name, BigInteger, nullable=False)
-        for name in ("reasoning_tokens", "quota_tokens", "cost_nanousd")
-    ),
-    *(Column(name, String, nullable=False) for name in ("usage_source", "stream_end", "price_version")),
-    Column("trace_id", String, nullable=False),
-    Index("usage_events_by_run", "tenant_id", "run_id"),
-    sqlite_with_rowid=False,
-)
-
-DAILY = Table(
-    "usage_daily",
-    METADATA,
-    *(Column(name, String, primary_key=True) for name in ("tenant_id", "day", "model_id", "agent_id")),
-    *_SUM_COLUMNS,
-    sqlite_with_rowid=False,
-)
-"""``agent_id`` is empty for calls that no agent made."""
+from insula.usage.row import SUMS, UsageRow, day_of, figures_of, hour_of
+from insula.usage.spent import Spent
 
 # Written by hand and handed to the driver as tuples: this runs for every call of every tenant.
-_INSERT_EVENT = (
-    f"insert or ignore into {EVENTS.name} ({', '.join(EVENTS.c.keys())}) "  # noqa: S608 - names of our own
-    f"values ({', '.join('?' for _ in EVENTS.c)})"
-)
 _COLUMNS = tuple(EVENTS.c.keys())
 _fields = attrgetter(*(name for name in _COLUMNS if name != "day"))
 _DAY_AT = _COLUMNS.index("day")
-_ADD_DAY = insert(DAILY)
-_ADD_DAY = _ADD_DAY.on_conflict_do_update(
-    index_elements=list(DAILY.primary_key),
-    set_={name: DAILY.c[name] + _ADD_DAY.excluded[name] for name in SUMS},
+_INSERT_EVENT = (
+    f"INSERT INTO {EVENTS.name} ({', '.join(_COLUMNS)}) "  # noqa: S608 - names of our own
+    f"VALUES ({', '.join('?' for _ in _COLUMNS)})"
 )
 
 
+def adding(table: Table, period: str) -> str:
+    """Return the statement that adds sums to the totals of ``table``: the period, ``KEY``, ``SUMS``."""
+    names = (period, *KEY, *SUMS)
+    return (
+        f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({', '.join('?' for _ in names)}) "  # noqa: S608
+        f"ON CONFLICT ({period}, {', '.join(KEY)}) DO UPDATE SET "
+        + ", ".join(f"{name} = {name} + excluded.{name}" for name in SUMS)
+    )
+
+
+ADD_HOUR, ADD_DAY = adding(HOURLY, "hour"), adding(DAILY, "day")
 _NOTHING = (0,) * len(SUMS)
 
 
@@ -73,7 +45,6 @@ class Database(Protocol):
 
     def begin(self) -> AbstractContextManager[Connection]: ...
     def read(self) -> AbstractContextManager[Connection]: ...
-    def create(self, metadata: MetaData) -> None: ...
 
 
 class SqlBooks:
@@ -81,7 +52,8 @@ class SqlBooks:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        database.create(METADATA)
+        with database.begin() as connection:
+            migration.bring_up(connection)
 
     def add(self, events: Sequence[UsageEvent]) -> int:
         """Book ``events`` in one transaction; return how many were new. Totals count only those."""
@@ -91,11 +63,12 @@ class SqlBooks:
             fresh = [event for event_id, event in distinct.items() if event_id not in known]
             if fresh:
                 connection.exec_driver_sql(_INSERT_EVENT, [_event_row(event) for event in fresh])
-                connection.execute(_ADD_DAY, _daily(fresh))
+                connection.exec_driver_sql(ADD_HOUR, _totals(fresh, hour_of))
+                connection.exec_driver_sql(ADD_DAY, _totals(fresh, day_of))
         return len(fresh)
 
     def days(self, tenant: str, since: str | None, until: str | None) -> list[UsageRow]:
-        """Return one row per day, model and agent, for days from ``since`` to ``until`` (both included)."""
+        """Return one row per day, app, agent and model, from day ``since`` to ``until`` (both included)."""
         query = select(DAILY).where(DAILY.c.tenant_id == tenant)
         if since is not None:
             query = query.where(DAILY.c.day >= since)
@@ -104,6 +77,15 @@ class SqlBooks:
         with self._database.read() as connection:
             found = connection.execute(query.order_by(*DAILY.primary_key)).mappings().all()
         return [_row(one) for one in found]
+
+    def spent(self, since: float, until: float | None = None) -> list[Spent]:
+        """Return what was spent in events with ``since <= timestamp <= until``, exact at both edges.
+
+        One row per tenant, app, agent and hour, oldest first. Seconds since the epoch; ``until`` ``None``
+        means all there is. Events that wait in the outbox are not in: flush the recorder before.
+        """
+        with self._database.read() as connection:
+            return spending.spent(connection, since, until)
 
     def run(self, tenant: str, run: str) -> UsageRow:
         """Return the totals of one run; zeros if it made no call."""
@@ -129,24 +111,27 @@ def _event_row(event: UsageEvent) -> tuple[Any, ...]:
     return (*fields[:_DAY_AT], day_of(event.timestamp), *fields[_DAY_AT:])
 
 
-def _daily(events: Iterable[UsageEvent]) -> list[dict[str, Any]]:
-    """Add up events by tenant, day, model and agent, so that each total is written once per batch."""
-    totals: dict[tuple[str, str, str, str], tuple[int, ...]] = {}
+def _totals(events: Iterable[UsageEvent], period: Callable[[float], str | int]) -> list[tuple[Any, ...]]:
+    """Add up events by period and ``KEY``, so that each total is written once per batch."""
+    totals: dict[tuple[str | int, ...], tuple[int, ...]] = {}
     for event in events:
-        key = (event.tenant_id, day_of(event.timestamp), event.model_id, event.agent_id or "")
+        key = (
+            period(event.timestamp),
+            event.tenant_id,
+            event.app_id or "",
+            event.agent_id or "",
+            event.model_id,
+        )
         totals[key] = tuple(map(add, totals.get(key, _NOTHING), figures_of(event)))
-    return [
-        {
-            "tenant_id": tenant,
-            "day": day,
-            "model_id": model,
-            "agent_id": agent,
-            **dict(zip(SUMS, total, strict=True)),
-        }
-        for (tenant, day, model, agent), total in totals.items()
-    ]
+    return [(*key, *total) for key, total in totals.items()]
 
 
 def _row(found: Any) -> UsageRow:
     sums = {name: found[name] for name in SUMS}
-    return UsageRow(day=found["day"], model=found["model_id"], agent=found["agent_id"] or None, **sums)
+    return UsageRow(
+        day=found["day"],
+        app=found["app_id"] or None,
+        agent=found["agent_id"] or None,
+        model=found["model_id"],
+        **sums,
+    )
