@@ -22,7 +22,7 @@ from typing import Any
 import structlog
 import uvloop
 
-from insula.governance import Governor, Limits, Scope
+from insula.governance import Governor, Limits, Need, Scope, used_tokens
 from insula.kernel.errors import RateLimited
 from insula.storage import ControlDatabase
 from insula.usage import Outbox, Recorder, UsageEvent
@@ -51,14 +51,15 @@ def governor(limits: Limits) -> Governor:
 def decisions() -> dict[str, float]:
     """Reserve and settle over platform, tenant and agent; refusals; headers."""
     scope = Scope("acme", "researcher")
+    need, used = Need.tokens(500, charge=100), used_tokens(400)
     figures: dict[str, float] = {}
     for name, limits in (("9_buckets", HUGE), ("6_buckets", Limits(rpm=10**8, tpm=10**11))):
         one = governor(limits)
 
         def pair(number: int, one: Governor = one) -> None:
             rid = str(number)
-            one.reserve(scope, rid, tokens=500, input_tokens=100)
-            one.settle(rid, 400)
+            one.reserve(scope, rid, need)
+            one.settle(rid, used)
 
         figures[f"pair_us_{name}"] = best_us(pair, PAIRS)
         figures[f"pairs_per_s_{name}"] = 1e6 / figures[f"pair_us_{name}"]
@@ -85,7 +86,7 @@ def expiry(live: int = 10_000) -> float:
     """Return the milliseconds that one sweep takes over so many running reservations."""
     one = governor(HUGE)
     for number in range(live):
-        one.reserve(Scope("acme", f"agent{number % 100}"), str(number), ttl_s=3600)
+        one.reserve(Scope("acme", f"agent{number % 100}"), str(number), Need.tokens(), 3600)
     one._soonest_us = 0
     start = time.perf_counter()
     one.expire()

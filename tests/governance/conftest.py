@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from insula.governance import Governor, Limits, Scope
+from insula.governance import Governor, Limits, Need, Scope, used_tokens
 from insula.kernel.errors import LimitError
 
 MINUTE_US = 60_000_000
@@ -154,9 +154,9 @@ class Rig:
         if do == "expire":
             return ",".join(sorted(self.governor.expire()))
         if do == "settle":
-            return str(self.governor.settle(rid, op["tokens"]))
+            return str(self.governor.settle(rid, used_tokens(op["tokens"])).quota)
         if do == "progress":
-            self.governor.progress(rid, op["tokens"])
+            self.governor.progress(rid, used_tokens(op["tokens"]))
         else:
             getattr(self.governor, do)(rid)
         return "ok"
@@ -164,9 +164,8 @@ class Rig:
     def _reserve(self, op: dict[str, Any]) -> str:
         scope = Scope(*op["path"][1:]) if "/" not in op["path"][-1] else Scope(*op["path"][-1].split("/"))
         try:
-            self.governor.reserve(
-                scope, op["rid"], tokens=op["tokens"], ttl_s=op["ttl_us"] / 1e6, input_tokens=op["given"]
-            )
+            need = Need.tokens(op["tokens"], op["given"])
+            self.governor.reserve(scope, op["rid"], need, op["ttl_us"] / 1e6)
         except LimitError:
             return "refused"
         return "admitted"

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from insula.governance import PLATFORM, UNIT, Governor, Limits, Scope
+from insula.governance import PLATFORM, UNIT, Governor, Limits, Need, Scope, used_tokens
 from insula.kernel.errors import ExceedsLimit, LimitError, RateLimited
 
 ACME, RESEARCHER = Scope("acme"), Scope("acme", "researcher")
@@ -81,8 +81,8 @@ def test_nothing_is_pending_when_no_call_lives(
 ) -> None:
     rig, _ = replay(limits, trace)
     for rid in list(rig.governor._live):
-        rig.governor.settle(rid, 1)
-        rig.governor.settle(rid, 1)
+        rig.governor.settle(rid, used_tokens(1))
+        rig.governor.settle(rid, used_tokens(1))
         rig.governor.cancel(rid)
     pending = [b.pending for level in rig.governor._levels.values() for b in level.buckets.values()]
     assert set(pending) <= {0}
@@ -105,7 +105,7 @@ def test_a_refusal_changes_nothing_anywhere(
     rig.governor.standing(scope)  # meets the levels of the scope
     before = registers(rig.governor)
     try:
-        rig.governor.reserve(scope, "another", tokens=tokens)
+        rig.governor.reserve(scope, "another", Need.tokens(tokens))
     except LimitError:
         assert registers(rig.governor) == before
 
@@ -117,19 +117,19 @@ def test_waiting_as_told_is_enough(
 ) -> None:
     rig, _ = replay(limits, trace)
     try:
-        rig.governor.reserve(RESEARCHER, "another", tokens=tokens)
+        rig.governor.reserve(RESEARCHER, "another", Need.tokens(tokens))
     except RateLimited as refusal:
         if refusal.details["kind"] == "rate_limited":
             assert refusal.retry_after_s is not None
             rig.now += round(refusal.retry_after_s * 1e6) - 1
             with pytest.raises(LimitError):
-                rig.governor.reserve(RESEARCHER, "another", tokens=tokens, ttl_s=1)
+                rig.governor.reserve(RESEARCHER, "another", Need.tokens(tokens), ttl_s=1)
             rig.now += 1
-            rig.governor.reserve(RESEARCHER, "another", tokens=tokens)
+            rig.governor.reserve(RESEARCHER, "another", Need.tokens(tokens))
     except ExceedsLimit:
         rig.now += 10**12
         with pytest.raises(ExceedsLimit):
-            rig.governor.reserve(RESEARCHER, "another", tokens=tokens)
+            rig.governor.reserve(RESEARCHER, "another", Need.tokens(tokens))
 
 
 class Clock:
@@ -157,7 +157,7 @@ def test_as_many_callers_as_fit_are_admitted(callers: int) -> None:
     async def call(number: int) -> None:
         await asyncio.sleep(0)
         try:
-            governor.reserve(ACME, str(number), tokens=100)
+            governor.reserve(ACME, str(number), Need.tokens(100))
         except RateLimited:
             return
         await asyncio.sleep(0)
@@ -174,83 +174,87 @@ def test_the_refusal_names_the_level_and_the_limit() -> None:
     governor, _ = governed(
         platform=Limits(rpm=100), acme=Limits(tpm=50), acme__researcher=Limits(in_flight=1)
     )
-    governor.reserve(RESEARCHER, "first", tokens=40)
+    governor.reserve(RESEARCHER, "first", Need.tokens(40))
     with pytest.raises(RateLimited) as refused:
-        governor.reserve(RESEARCHER, "second", tokens=5)
-    assert refused.value.details == {"level": "agent", "limit": "in_flight", "kind": "full_of_reservations"}
-    governor.settle("first", 40)
+        governor.reserve(RESEARCHER, "second", Need.tokens(5))
+    assert refused.value.details == {
+        "level": "application",
+        "limit": "in_flight",
+        "kind": "full_of_reservations",
+    }
+    governor.settle("first", used_tokens(40))
     with pytest.raises(RateLimited) as refused:
-        governor.reserve(RESEARCHER, "third", tokens=20)
+        governor.reserve(RESEARCHER, "third", Need.tokens(20))
     assert refused.value.details == {"level": "tenant", "limit": "tpm", "kind": "rate_limited"}
     assert refused.value.retry_after_s == pytest.approx(12.0)
     with pytest.raises(ExceedsLimit) as exceeds:
-        governor.reserve(RESEARCHER, "fourth", tokens=51)
+        governor.reserve(RESEARCHER, "fourth", Need.tokens(51))
     assert exceeds.value.details == {"level": "tenant", "limit": "tpm", "kind": "exceeds"}
     assert exceeds.value.retry_after_s is None
 
 
 def test_a_bucket_full_of_promises_says_so() -> None:
     governor, clock = governed(acme=Limits(tpm=100))
-    governor.reserve(ACME, "long", tokens=90)
+    governor.reserve(ACME, "long", Need.tokens(90))
     clock.us = 10**8
     with pytest.raises(RateLimited) as refused:
-        governor.reserve(ACME, "next", tokens=20)
+        governor.reserve(ACME, "next", Need.tokens(20))
     assert refused.value.details["kind"] == "full_of_reservations"
-    governor.settle("long", 3)
-    governor.reserve(ACME, "next", tokens=20)
+    governor.settle("long", used_tokens(3))
+    governor.reserve(ACME, "next", Need.tokens(20))
 
 
 def test_a_request_that_was_sent_is_not_given_back() -> None:
     governor, _ = governed(acme=Limits(rpm=2))
-    governor.reserve(ACME, "never sent", tokens=1)
+    governor.reserve(ACME, "never sent", Need.tokens(1))
     governor.cancel("never sent")
     for rid in ("one", "two"):
-        governor.reserve(ACME, rid, tokens=1)
+        governor.reserve(ACME, rid, Need.tokens(1))
         governor.sent(rid)
         governor.cancel(rid)
     with pytest.raises(RateLimited):
-        governor.reserve(ACME, "three", tokens=1)
+        governor.reserve(ACME, "three", Need.tokens(1))
 
 
 def test_in_flight_comes_back_whole() -> None:
     governor, _ = governed(acme=Limits(in_flight=2))
     for turn in range(50):
-        governor.reserve(ACME, f"a{turn}", tokens=10)
-        governor.reserve(ACME, f"b{turn}", tokens=10)
+        governor.reserve(ACME, f"a{turn}", Need.tokens(10))
+        governor.reserve(ACME, f"b{turn}", Need.tokens(10))
         with pytest.raises(RateLimited):
-            governor.reserve(ACME, f"c{turn}", tokens=10)
-        governor.settle(f"a{turn}", 99)
+            governor.reserve(ACME, f"c{turn}", Need.tokens(10))
+        governor.settle(f"a{turn}", used_tokens(99))
         governor.cancel(f"b{turn}")
     assert governor.in_flight() == 0
 
 
 def test_the_same_id_reserves_once() -> None:
     governor, _ = governed(acme=Limits(rpm=2))
-    first = governor.reserve(ACME, "same", tokens=5)
-    assert governor.reserve(ACME, "same", tokens=7) is first
-    governor.reserve(ACME, "other", tokens=5)
+    first = governor.reserve(ACME, "same", Need.tokens(5))
+    assert governor.reserve(ACME, "same", Need.tokens(7)) is first
+    governor.reserve(ACME, "other", Need.tokens(5))
     with pytest.raises(RateLimited):
-        governor.reserve(ACME, "third", tokens=5)
+        governor.reserve(ACME, "third", Need.tokens(5))
 
 
 def test_an_id_used_again_after_its_expiry_is_a_new_call() -> None:
     governor, clock = governed(acme=Limits(tpm=100))
-    governor.reserve(ACME, "same", tokens=10, ttl_s=1)
+    governor.reserve(ACME, "same", Need.tokens(10), ttl_s=1)
     clock.us = 1_000_000
     governor.expire()
-    governor.reserve(ACME, "same", tokens=10)
-    assert governor.settle("same", 10) == 10
-    assert governor.settle("same", 10) == 0, "the first life must not be settled too"
+    governor.reserve(ACME, "same", Need.tokens(10))
+    assert governor.settle("same", used_tokens(10)).quota == 10
+    assert governor.settle("same", used_tokens(10)).quota == 0, "the first life must not be settled too"
 
 
 def test_the_longest_wait_is_the_one_told() -> None:
     governor, _ = governed(
         acme=Limits(rpm=60, rpm_burst=1, tpm=60), acme__researcher=Limits(rpm=6, rpm_burst=1)
     )
-    governor.reserve(RESEARCHER, "1", tokens=60)
-    governor.settle("1", 60)
+    governor.reserve(RESEARCHER, "1", Need.tokens(60))
+    governor.settle("1", used_tokens(60))
     with pytest.raises(RateLimited) as refused:
-        governor.reserve(RESEARCHER, "2", tokens=30)
+        governor.reserve(RESEARCHER, "2", Need.tokens(30))
     assert (refused.value.details["level"], refused.value.details["limit"]) == ("tenant", "tpm")
     assert refused.value.retry_after_s == pytest.approx(30.0)
 
@@ -258,7 +262,7 @@ def test_the_longest_wait_is_the_one_told() -> None:
 def test_holds_come_free_without_traffic() -> None:
     """A gateway that dies between reserve and settle blocks nobody for longer than the ttl."""
     governor, clock = governed(acme=Limits(tpm=100, in_flight=1))
-    governor.reserve(ACME, "lost", tokens=100, ttl_s=30, input_tokens=10)
+    governor.reserve(ACME, "lost", Need.tokens(100, 10), ttl_s=30)
     clock.us = 29_999_999
     assert governor.expire() == ()
     clock.us = 30_000_000
@@ -266,36 +270,36 @@ def test_holds_come_free_without_traffic() -> None:
     assert governor.in_flight() == 0
     standing = governor.standing(ACME)
     assert standing.tokens is not None and standing.tokens.remaining == 90
-    assert governor.settle("lost", 60) == 50
-    assert governor.settle("lost", 60) == 0
+    assert governor.settle("lost", used_tokens(60)).quota == 50
+    assert governor.settle("lost", used_tokens(60)).quota == 0
     assert standing.tokens.remaining - governor.standing(ACME).tokens.remaining == 50  # type: ignore[union-attr]
 
 
 def test_overdue_holds_do_not_refuse_a_newcomer() -> None:
     governor, clock = governed(acme=Limits(in_flight=1))
-    governor.reserve(ACME, "lost", tokens=1, ttl_s=5)
+    governor.reserve(ACME, "lost", Need.tokens(1), ttl_s=5)
     clock.us = 5_000_000
-    governor.reserve(ACME, "next", tokens=1)
+    governor.reserve(ACME, "next", Need.tokens(1))
 
 
 def test_a_new_limit_counts_calls_that_are_running() -> None:
     governor, _ = governed()
     for number in range(3):
-        governor.reserve(RESEARCHER, str(number), tokens=10)
+        governor.reserve(RESEARCHER, str(number), Need.tokens(10))
     governor.set_limits("acme", Limits(in_flight=3, tpm=40))
     with pytest.raises(RateLimited) as refused:
-        governor.reserve(ACME, "more", tokens=20)
+        governor.reserve(ACME, "more", Need.tokens(20))
     assert refused.value.details["limit"] in ("in_flight", "tpm")
     for number in range(3):
-        governor.settle(str(number), 5)
-    governor.reserve(ACME, "more", tokens=20)
+        governor.settle(str(number), used_tokens(5))
+    governor.reserve(ACME, "more", Need.tokens(20))
     assert governor.standing(ACME).tokens == (40, 5, 52_500_000)
 
 
 def test_limits_can_be_raised_lowered_and_taken_back() -> None:
     governor, _ = governed(acme=Limits(rpm=2))
-    governor.reserve(ACME, "1", tokens=0)
-    governor.settle("1", 0)
+    governor.reserve(ACME, "1", Need.tokens(0))
+    governor.settle("1", used_tokens(0))
     governor.set_limits("acme", Limits(rpm=5))
     assert governor.standing(ACME).requests.remaining == 1  # type: ignore[union-attr]
     governor.set_limits("acme", Limits())
@@ -312,8 +316,8 @@ def test_changing_limits_in_the_middle_leaks_no_hold(
     rig, _ = replay(limits, trace)
     rig.governor.set_limits("acme", Limits.parse(changed))
     for rid in list(rig.governor._live):
-        rig.governor.progress(rid, 3)
-        rig.governor.settle(rid, 5)
+        rig.governor.progress(rid, used_tokens(3))
+        rig.governor.settle(rid, used_tokens(5))
     pending = [b.pending for level in rig.governor._levels.values() for b in level.buckets.values()]
     assert set(pending) <= {0}
 
@@ -322,8 +326,8 @@ def test_idle_levels_are_forgotten_without_a_trace() -> None:
     governor, clock = governed(platform=Limits(tpm=1000), acme=Limits(rpm=60))
     for number in range(30):
         scope = Scope("acme", f"agent{number}")
-        governor.reserve(scope, str(number), tokens=10)
-        governor.settle(str(number), 10)
+        governor.reserve(scope, str(number), Need.tokens(10))
+        governor.settle(str(number), used_tokens(10))
     governor.expire()
     assert {PLATFORM, "acme"} <= set(governor._levels)
     clock.us = 60_000_000
@@ -334,18 +338,18 @@ def test_idle_levels_are_forgotten_without_a_trace() -> None:
 
 def test_a_level_with_a_debt_is_not_forgotten() -> None:
     governor, clock = governed(acme=Limits(tpm=60))
-    governor.reserve(ACME, "1", tokens=1)
-    governor.settle("1", 600)
+    governor.reserve(ACME, "1", Need.tokens(1))
+    governor.settle("1", used_tokens(600))
     clock.us = 300_000_000
     governor.expire()
     with pytest.raises(RateLimited):
-        governor.reserve(ACME, "2", tokens=1)
+        governor.reserve(ACME, "2", Need.tokens(1))
 
 
 def test_a_tenant_called_platform_is_a_tenant() -> None:
     governor, _ = governed(platform=Limits(rpm=1))
     governor.set_limits("platform", Limits(rpm=50))
-    governor.reserve(Scope("platform"), "1", tokens=0)
+    governor.reserve(Scope("platform"), "1", Need.tokens(0))
     assert governor._levels[PLATFORM].buckets["rpm"].pending == UNIT
     assert governor._levels["platform"].buckets["rpm"].pending == UNIT
 
@@ -356,7 +360,7 @@ def test_standing_shows_the_tightest_level() -> None:
         acme=Limits(rpm=60, tpm=9_000),
         acme__researcher=Limits(tpm=500),
     )
-    governor.reserve(RESEARCHER, "1", tokens=100)
+    governor.reserve(RESEARCHER, "1", Need.tokens(100))
     standing = governor.standing(RESEARCHER)
     assert standing.requests == (60, 59, 1_000_000)
     assert standing.tokens == (500, 400, 12_000_000)

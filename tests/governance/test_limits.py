@@ -49,11 +49,26 @@ def test_a_changed_limit_does_not_keep_its_old_burst() -> None:
 @pytest.mark.parametrize(
     ("preset", "limits"),
     [
-        (LimitPreset(60, 0, 40_000, 0, 4, True), Limits(rpm=60, rpm_burst=1, tpm=40_000, in_flight=4)),
-        (LimitPreset(None, 0, None, 0, None, False), Limits()),
+        (
+            LimitPreset(60, 0, 40_000, 0, 4, True),
+            Limits(rpm=60, rpm_burst=1, tpm=40_000, in_flight=4, strict=True, debt_percent=0, queue_wait_s=0),
+        ),
+        (
+            LimitPreset(None, 0, None, 0, None, False, 25, 120),
+            Limits(strict=False, debt_percent=25, queue_wait_s=120),
+        ),
         (
             LimitPreset(600, 60, 10, 5, 1, False),
-            Limits(rpm=600, rpm_burst=60, tpm=10, tpm_burst=5, in_flight=1),
+            Limits(
+                rpm=600,
+                rpm_burst=60,
+                tpm=10,
+                tpm_burst=5,
+                in_flight=1,
+                strict=False,
+                debt_percent=0,
+                queue_wait_s=0,
+            ),
         ),
     ],
 )

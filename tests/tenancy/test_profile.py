@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from datetime import date
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from insula.kernel.errors import InvalidRequest
-from insula.tenancy import LADDERS, Rung, Tier, Trust, floor_of, plan, resolve
+from insula.tenancy import LADDERS, Rung, Tier, Trust, floor_of, plan, preset, resolve
 
 EXPECTED = {
     # tier: (compute saas, compute internal, pool, state, vectors, inference, lanes)
@@ -43,7 +44,14 @@ def test_each_tier_means_what_the_table_says(tier: Tier) -> None:
 
 def test_free_is_strict_and_has_no_burst() -> None:
     limits = resolve(Tier.FREE, Trust.SAAS).limits
-    assert limits.strict_estimates and limits.rpm_burst == limits.tpm_burst == 0
+    assert limits.strict_estimates and limits.rpm_burst == 0 and limits.debt_percent == 0
+
+
+def test_rates_of_a_tier_are_dated() -> None:
+    before, from_then_on = date(2026, 11, 24), date(2026, 11, 25)
+    assert preset(Tier.PRO, before).rpm == 600 and preset(Tier.PRO, from_then_on).rpm == 300
+    assert preset(Tier.PRO, date(2020, 1, 1)).rpm == 600, "before the first row the first row holds"
+    assert preset(Tier.PRO) == resolve(Tier.PRO, Trust.SAAS).limits
 
 
 @given(tiers, trusts, aspects, st.data())

@@ -26,6 +26,10 @@ def test_every_cell_of_the_table_is_what_resolves() -> None:
     assert row("longest run, s", [box.wall_s for box in boxes]) in TEXT
     limits = [resolve(tier, Trust.SAAS).limits for tier in Tier]
     assert row("in flight", [limit.in_flight for limit in limits]) in TEXT
+    assert row("strict estimates", [limit.strict_estimates for limit in limits]) in TEXT
+    assert row("debt borne, % of burst", [limit.debt_percent for limit in limits]) in TEXT
+    assert row("wait in the queue, s", [limit.queue_wait_s for limit in limits]) in TEXT
+    assert row("weight", [limit.weight for limit in limits]) in TEXT
     for name, rate, burst in (("requests", "rpm", "rpm_burst"), ("tokens", "tpm", "tpm_burst")):
         cells = [
             "unlimited" if getattr(one, rate) is None else f"{getattr(one, rate)} ({getattr(one, burst)})"

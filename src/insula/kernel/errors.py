@@ -14,12 +14,14 @@
     │   └─ AlreadyExists           409  the name is taken, now or for good
     ├─ LimitError           wait or pay
     │   ├─ RateLimited             429  names level, limit and an honest wait
+    │   ├─ BudgetExhausted         429  used up until the window ends: retrying before that is useless
     │   └─ ExceedsLimit            400  one request larger than the whole limit: waiting cannot help
     ├─ UpstreamError        not us
     │   ├─ ModelFailed             502  the model's server answered with an error, or not at all
     │   └─ ModelTimedOut           504  the model's server took too long
     ├─ UnavailableError     try later
     │   ├─ Draining                503  the platform is shutting down
+    │   ├─ EnforcementUnavailable  503  the store of the limits is away, and this kind fails closed
     │   └─ Overloaded              503  a bound of the platform itself is reached
     └─ OperatorError        the operator's configuration
         ├─ Misconfigured           500  start-up refuses
@@ -127,6 +129,13 @@ class RateLimited(LimitError):
     code = "rate_limited"
 
 
+class BudgetExhausted(LimitError):
+    """A calendar budget is used up. Time alone cures it, but not soon: callers are told not to retry."""
+
+    code = "budget_exceeded"
+    status = 429
+
+
 class ExceedsLimit(LimitError):
     code = "request_exceeds_limit"
     status = 400
@@ -157,6 +166,12 @@ class UnavailableError(InsulaError):
 
 class Draining(UnavailableError):
     code = "draining"
+
+
+class EnforcementUnavailable(UnavailableError):
+    """Limits cannot be decided now, and what they guard is not spent unguarded."""
+
+    code = "enforcement_unavailable"
 
 
 class Overloaded(UnavailableError):

@@ -14,6 +14,7 @@ from insula.kernel.entropy import token_bytes
 from insula.kernel.errors import InvalidRequest
 
 TenantId = NewType("TenantId", str)
+AppName = NewType("AppName", str)
 AgentName = NewType("AgentName", str)
 RunId = NewType("RunId", str)
 
@@ -33,6 +34,11 @@ def _label(value: object, what: str) -> str:
 def tenant_id(value: object) -> TenantId:
     """Return ``value`` as a tenant id. Raises ``InvalidRequest`` naming the rule."""
     return TenantId(_label(value, "tenant"))
+
+
+def app_name(value: object) -> AppName:
+    """Return ``value`` as an application's name. Raises ``InvalidRequest`` naming the rule."""
+    return AppName(_label(value, "app"))
 
 
 def agent_name(value: object) -> AgentName:

@@ -3,6 +3,7 @@
 from insula.tenancy.bounds import LimitPreset, SandboxBounds
 from insula.tenancy.ladder import LADDERS, Ladder
 from insula.tenancy.plan import Move, plan
+from insula.tenancy.presets import preset
 from insula.tenancy.profile import IsolationProfile, Overrides, floor_of, resolve
 from insula.tenancy.registry import RESERVED, Registry, Standings, TenantPage
 from insula.tenancy.rung import Rung
@@ -31,5 +32,6 @@ __all__ = [
     "parse_tier",
     "parse_trust",
     "plan",
+    "preset",
     "resolve",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,9 @@ class LimitPreset:
 
     ``rpm`` and ``tpm`` are per minute; ``rpm_burst`` and ``tpm_burst`` are what may be used at once on top
     of the even flow (0: none). ``strict_estimates`` reserves the whole ``max_tokens`` instead of a learned
-    guess.
+    guess. ``debt_percent`` of the burst is borne as debt before that happens by itself. ``queue_wait_s`` is how
+    long a call that is refused for now may wait; ``weight`` is the tenant's share where tenants queue.
+    The row holds from the day ``effective_from`` on.
     """
 
     rpm: int | None
@@ -33,3 +36,7 @@ class LimitPreset:
     tpm_burst: int
     in_flight: int | None
     strict_estimates: bool
+    debt_percent: int = 0
+    queue_wait_s: int = 0
+    weight: int = 1
+    effective_from: date = date(2026, 11, 23)

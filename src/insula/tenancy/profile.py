@@ -15,6 +15,7 @@ from typing import Any
 from insula.kernel.errors import InvalidRequest
 from insula.tenancy.bounds import LimitPreset, SandboxBounds
 from insula.tenancy.ladder import LADDERS, Ladder
+from insula.tenancy.presets import preset
 from insula.tenancy.rung import Rung
 from insula.tenancy.table import TIERS
 from insula.tenancy.tier import Tier, Trust
@@ -78,7 +79,7 @@ def resolve(tier: Tier, trust: Trust, overrides: Overrides | None = None) -> Iso
         state=words["state"],
         vectors=words["vectors"],
         inference=words["inference"],
-        limits=row.limits,
+        limits=preset(tier),
         lanes=tuple(lane for lane in lanes if lane != "weighted"),
         sandbox=sandbox,
         lanes_weighted="weighted" in lanes,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from insula.tenancy.bounds import LimitPreset, SandboxBounds
+from insula.tenancy.bounds import SandboxBounds
 from insula.tenancy.rung import Rung
 from insula.tenancy.tier import Tier, Trust
 
@@ -21,7 +21,6 @@ class TierRow:
     vectors: str
     inference: str
     lanes: str
-    limits: LimitPreset
     sandbox: SandboxBounds
 
 
@@ -36,7 +35,6 @@ TIERS: dict[Tier, TierRow] = {
         vectors="namespace",
         inference="shared",
         lanes="interactive",
-        limits=LimitPreset(rpm=60, rpm_burst=0, tpm=40_000, tpm_burst=0, in_flight=4, strict_estimates=True),
         sandbox=SandboxBounds(
             memory_mib=512,
             pids=64,
@@ -54,9 +52,6 @@ TIERS: dict[Tier, TierRow] = {
         vectors="namespace",
         inference="shared",
         lanes="interactive,batch",
-        limits=LimitPreset(
-            rpm=600, rpm_burst=60, tpm=400_000, tpm_burst=400_000, in_flight=32, strict_estimates=False
-        ),
         sandbox=SandboxBounds(
             memory_mib=1_024,
             pids=128,
@@ -74,14 +69,6 @@ TIERS: dict[Tier, TierRow] = {
         vectors="index",
         inference="dedicated",
         lanes="interactive,batch,weighted",
-        limits=LimitPreset(
-            rpm=6_000,
-            rpm_burst=600,
-            tpm=4_000_000,
-            tpm_burst=8_000_000,
-            in_flight=256,
-            strict_estimates=False,
-        ),
         sandbox=SandboxBounds(
             memory_mib=4_096,
             pids=512,
@@ -99,9 +86,6 @@ TIERS: dict[Tier, TierRow] = {
         vectors="node",
         inference="own",
         lanes="interactive,batch,weighted",
-        limits=LimitPreset(
-            rpm=None, rpm_burst=0, tpm=None, tpm_burst=0, in_flight=1_024, strict_estimates=False
-        ),
         sandbox=SandboxBounds(
             memory_mib=8_192,
             pids=1_024,

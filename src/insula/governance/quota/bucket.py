@@ -24,10 +24,14 @@ UNIT = 60_000_000
 class Bucket:
     """One limit at one level. Time is passed in, in microseconds; a clock that steps back adds nothing."""
 
-    __slots__ = ("capacity", "level", "pending", "rate", "stamp_us")
+    __slots__ = ("capacity", "debt_cap", "level", "pending", "rate", "stamp_us")
 
-    def __init__(self, capacity: int, per_minute: int, now_us: int) -> None:
-        """Start full: ``capacity`` units, refilled by ``per_minute`` units each minute (0 = never)."""
+    def __init__(self, capacity: int, per_minute: int, now_us: int, debt_cap: int = 0) -> None:
+        """Start full: ``capacity`` units, refilled by ``per_minute`` units each minute (0 = never).
+
+        ``debt_cap`` units of overrun are borne; beyond them the level is ``overdrawn``.
+        """
+        self.debt_cap = debt_cap * UNIT
         self.capacity = capacity * UNIT
         self.rate = per_minute
         self.level = self.capacity
@@ -84,13 +88,18 @@ class Bucket:
             return None
         return -(-lacking // self.rate) + max(0, self.stamp_us - now_us)
 
+    def overdrawn(self, now_us: int) -> bool:
+        """Whether overruns have left a larger debt than is borne."""
+        return self.level < -self.debt_cap and self.free(now_us) + self.pending < -self.debt_cap
+
     def idle(self, now_us: int) -> bool:
         """Whether the bucket is as good as new: full and promised to nobody."""
         return self.pending == 0 and self.free(now_us) == self.capacity
 
-    def resize(self, capacity: int, per_minute: int, now_us: int) -> None:
+    def resize(self, capacity: int, per_minute: int, now_us: int, debt_cap: int = 0) -> None:
         """Change the limit. What was used stays used; a level above the new capacity is cut to it."""
         self.refresh(now_us)
+        self.debt_cap = debt_cap * UNIT
         self.capacity = capacity * UNIT
         self.rate = per_minute
         self.level = min(self.level, self.capacity)

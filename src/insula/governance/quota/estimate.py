@@ -1,8 +1,10 @@
 """How much a call will use, guessed before it runs.
 
 A limit is only as useful as the estimate: too high and the bucket fills with promises nobody needs, too
-low and calls overrun into debt. So the output is estimated by what this agent's calls to this model really
-produced: their 95th percentile (nearest rank, of the last ``WINDOW`` calls) and a fifth more.
+low and calls overrun into debt. So both sides are estimated by what this application's calls to this model
+really did. Output: the 95th percentile (nearest rank, of the last ``WINDOW`` calls) and a fifth of its
+distance to the median, so that the margin is as large as the calls are uneven and nothing where they are
+all alike. Input: the guess by size, corrected by the 95th percentile of how far such guesses were off.
 """
 
 from __future__ import annotations
@@ -12,8 +14,9 @@ from collections import OrderedDict, deque
 
 WINDOW = 128
 COLD = 1024
-_WARM = 8
+_WARM = 3
 _BYTES_PER_TOKEN = 4
+_PARTS = 1024  # a correction is kept as parts of this many
 
 
 def input_tokens(size: int) -> int:
@@ -37,17 +40,38 @@ class Recent:
         self.order.append(figure)
         insort(self.ranked, figure)
 
-    def q95(self) -> int:
-        """Return the smallest figure that 95 % of the window do not exceed."""
-        return self.ranked[-(-95 * len(self.ranked) // 100) - 1]
+    @property
+    def warm(self) -> bool:
+        """Whether there are enough figures to go by."""
+        return len(self.ranked) >= _WARM
+
+    def quantile(self, percent: int) -> int:
+        """Return the smallest figure that ``percent`` % of the window do not exceed."""
+        return self.ranked[-(-percent * len(self.ranked) // 100) - 1]
+
+    def high(self) -> int:
+        """Return the 95th percentile and a fifth of its distance to the median."""
+        top = self.quantile(95)
+        return top - (self.quantile(50) - top) // 5
+
+
+class _Known:
+    """What calls of one application to one model did."""
+
+    __slots__ = ("held_us", "inputs", "outputs")
+
+    def __init__(self) -> None:
+        self.outputs = Recent()
+        self.inputs = Recent()
+        self.held_us = 0
 
 
 class Estimator:
-    """Learned output estimates per ``(scope, model)``; the least recently used are dropped."""
+    """Learned estimates per ``(scope, model)``; the least recently used are dropped."""
 
     def __init__(self, capacity: int = 10_000) -> None:
         self._capacity = capacity
-        self._recent: OrderedDict[tuple[str, str], Recent] = OrderedDict()
+        self._known: OrderedDict[tuple[str, str], _Known] = OrderedDict()
 
     def output(self, scope: str, model: str, max_tokens: int, *, strict: bool = False) -> int:
         """Return the output tokens to reserve: never more than ``max_tokens``, at least 1.
@@ -57,19 +81,45 @@ class Estimator:
         ceiling = max(1, max_tokens)
         if strict:
             return ceiling
-        recent = self._recent.get((scope, model))
-        if recent is None or len(recent.ranked) < _WARM:
+        known = self._known.get((scope, model))
+        if known is None or not known.outputs.warm:
             return min(ceiling, COLD)
-        return min(ceiling, max(1, -(-recent.q95() * 12 // 10)))
+        return min(ceiling, max(1, known.outputs.high()))
 
-    def learn(self, scope: str, model: str, output: int) -> None:
-        """Take in what a call produced. Calls cut short teach too little: leave them out."""
+    def input(self, scope: str, model: str, guess: int) -> int:
+        """Return the input tokens to reserve for a call whose size is taken for ``guess`` tokens."""
+        known = self._known.get((scope, model))
+        if known is None or not known.inputs.warm:
+            return guess
+        return max(1, -(-guess * known.inputs.quantile(95) // _PARTS))
+
+    def duration_us(self, scope: str, model: str) -> int:
+        """Return how long such calls take (moving average, weight 1/8), 1 s until one is known."""
+        known = self._known.get((scope, model))
+        return known.held_us if known is not None and known.held_us else 1_000_000
+
+    def learn(self, scope: str, model: str, output: int, *, guess: int = 0, read: int = 0) -> None:
+        """Take in what a call produced and, for a ``guess`` at its input, what it ``read``.
+
+        Calls cut short teach too little: leave them out.
+        """
+        known = self._of(scope, model)
+        known.outputs.add(output)
+        if guess > 0:
+            known.inputs.add(-(-read * _PARTS // guess))
+
+    def observe(self, scope: str, model: str, duration_us: int) -> None:
+        """Take in how long a call held its slot."""
+        known = self._of(scope, model)
+        known.held_us += (duration_us - known.held_us) >> 3 if known.held_us else duration_us
+
+    def _of(self, scope: str, model: str) -> _Known:
         key = (scope, model)
-        recent = self._recent.get(key)
-        if recent is None:
-            recent = self._recent[key] = Recent()
-            if len(self._recent) > self._capacity:
-                self._recent.popitem(last=False)
+        known = self._known.get(key)
+        if known is None:
+            known = self._known[key] = _Known()
+            if len(self._known) > self._capacity:
+                self._known.popitem(last=False)
         else:
-            self._recent.move_to_end(key)
-        recent.add(output)
+            self._known.move_to_end(key)
+        return known

@@ -6,25 +6,32 @@ no other decision can come between the check and the hold.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from insula.governance.quota.bucket import UNIT
 from insula.governance.quota.grant import Expiry, Grant
 from insula.governance.quota.level import Level, Path
 from insula.governance.quota.limits import Limits
+from insula.governance.quota.meter import HOUR_S, NOTHING, Meter, Use, Window
+from insula.governance.quota.need import Amounts, Hard, Need
+from insula.governance.quota.pool import Pool
 from insula.governance.quota.refusal import explain
-from insula.governance.quota.standing import Standing, tightest
+from insula.governance.quota.standing import Standing, standing_of
 from insula.governance.scope import Scope
+from insula.kernel.errors import LimitError
 
 _REMEMBER_US = 3_600_000_000
 _REMEMBERED = 100_000
+_ONE_CALL = Need.tokens()
 
 
 class Governor:
     """Limits of all levels, and the reservations that are running.
 
-    ``clock_us`` returns monotonic microseconds. ``limits_for`` returns the limits of a level that is
-    met for the first time (``PLATFORM``, ``tenant``, ``tenant/agent``); ``set_limits`` changes them later.
+    ``clock_us`` returns monotonic microseconds, ``wall_s`` seconds since the epoch (only to know which
+    hour it is). ``limits_for`` returns the limits of a level that is met for the first time (``PLATFORM``,
+    ``tenant``, ``tenant/app``, ``tenant/app/agent``); ``set_limits`` changes them later. ``metered`` says
+    whether a level's use must be counted although it has no budget. ``pool_of`` returns a tenant's ledger.
 
     A level costs memory only while it is in use: ``expire`` forgets those that are as good as new.
     """
@@ -34,10 +41,16 @@ class Governor:
         clock_us: Callable[[], int],
         limits_for: Callable[[str], Limits],
         *,
+        wall_s: Callable[[], float] = lambda: 0.0,
+        metered: Callable[[str], bool] = lambda _key: False,
+        pool_of: Callable[[str], Pool | None] = lambda _tenant: None,
         on_expiry: Expiry = Expiry.INPUT_ONLY,
     ) -> None:
         self._clock_us = clock_us
+        self._wall_s = wall_s
         self._limits_for = limits_for
+        self._metered = metered
+        self._pool_of = pool_of
         self._on_expiry = on_expiry
         self._levels: dict[str, Level] = {}
         self._paths: dict[str, Path] = {}
@@ -46,33 +59,29 @@ class Governor:
         self._expired: dict[str, Grant] = {}
         self._soonest_us = 0
 
-    def reserve(
-        self,
-        scope: Scope,
-        rid: str,
-        requests: int = 1,
-        tokens: int = 0,
-        ttl_s: float = 600.0,
-        *,
-        input_tokens: int = 0,
-    ) -> Grant:
-        """Hold ``requests`` and ``tokens`` (an estimate of the whole call) on every level, or on none.
+    def reserve(self, scope: Scope, rid: str, need: Need = _ONE_CALL, ttl_s: float = 600.0) -> Grant:
+        """Hold what a call needs on every level, or nothing.
 
-        The same ``rid`` again returns the first grant. ``input_tokens`` is the part of ``tokens`` that is
-        charged if nobody settles within ``ttl_s``. Raises ``RateLimited`` (waiting helps: ``retry_after_s``;
-        ``details`` carry ``level``, ``limit``, ``kind``) or ``ExceedsLimit`` (waiting cannot help).
-        A refusal changes nothing.
+        The same ``rid`` again returns the first grant. ``grant.hard`` is what the budgets hold: all of
+        ``need.cap``, or what they had left, at least ``need.least``. Raises ``RateLimited`` (waiting
+        helps: ``retry_after_s``; ``details`` carry ``level``, ``limit``, ``kind``), ``BudgetExhausted``
+        (nothing helps before ``reset_at``) or ``ExceedsLimit`` (waiting cannot help). A refusal changes
+        nothing.
         """
         known = self._live.get(rid)
         if known is not None:
             return known
-        assert requests >= 0 and 0 <= input_tokens <= tokens
         now = self._clock_us()
         path = self._paths.get(scope.key) or self._path(scope, now)
-        if not _fits(path, requests * UNIT, tokens * UNIT, now):
-            self._refuse_unless_expiry_helps(path, requests, tokens, now)
-        grant = Grant(rid, path, requests, tokens, input_tokens, now, int(ttl_s * 1_000_000))
-        grant.hold(now)
+        if path.meters:
+            self._turn(path)
+        hard = _admit(path, need, now)
+        if hard is None:
+            hard = self._refuse_unless_expiry_helps(path, need, now)
+        grant = Grant(rid, path, need, hard, now, int(ttl_s * 1_000_000))
+        grant.hold()
+        if path.pool is not None:
+            path.pool.hold(rid, need.run, hard.quota)
         self._live[rid] = grant
         if self._expired:
             self._expired.pop(rid, None)
@@ -86,37 +95,62 @@ class Governor:
         if grant is not None:
             grant.send(self._clock_us())
 
-    def progress(self, rid: str, tokens: int) -> None:
-        """Note that the call has used ``tokens`` so far, input included (cumulative; less is ignored)."""
+    def progress(self, rid: str, used: Amounts) -> None:
+        """Note what the call has used so far, input included (cumulative; less is ignored)."""
         grant = self._live.get(rid)
         if grant is not None:
             now = self._clock_us()
             grant.send(now)
-            grant.progress(tokens, now)
+            grant.progress(used, now)
 
-    def settle(self, rid: str, tokens: int) -> int:
-        """End the call at ``tokens`` in all (cumulative). Return the tokens debited by this settle.
+    def extend(self, rid: str, more: Hard) -> Hard:
+        """Raise what the budgets hold for a call by up to ``more``; return what they hold now.
 
-        A second settle does nothing and returns 0. After an expiry, what the call used beyond the charge
-        is debited, once.
+        Gives what there is, which may be nothing: then the call must end at what is held.
+        """
+        grant = self._live.get(rid)
+        if grant is None:
+            return Hard()
+        path = grant.path
+        if path.meters:
+            self._turn(path)
+        quota, money = _room(path, grant.need.run)
+        quota = more.quota if quota is None else max(0, min(more.quota, quota))
+        money = more.nanousd if money is None else max(0, min(more.nanousd, money))
+        grant.extend(Hard(quota, money))
+        if path.pool is not None and quota:
+            path.pool.extend(rid, quota)
+        return grant.hard
+
+    def settle(self, rid: str, used: Amounts) -> Amounts:
+        """End the call at ``used`` in all (cumulative). Return what this settle debited.
+
+        A second settle does nothing and returns zeros. After an expiry, what the call used beyond the
+        charge is debited, once.
         """
         grant = self._live.pop(rid, None)
         if grant is None:
-            return self._settle_late(rid, tokens)
+            return self._settle_late(rid, used)
         now = self._clock_us()
         before = grant.used
-        if grant.unsent:
-            grant.send(now)
-        grant.progress(tokens, now)
+        grant.send(now)
+        grant.progress(used, now)
         grant.release()
-        grant.path.observe_hold(now - grant.reserved_us)
-        return grant.used - before
+        path = grant.path
+        if path.meters:
+            grant.count(used, self._hour())
+        if path.pool is not None:
+            path.pool.settle(rid, used.quota)
+        path.observe_hold(now - grant.reserved_us)
+        return _difference(grant.used, before)
 
     def cancel(self, rid: str) -> None:
         """Give the reservation back: a request that was never sent costs nothing."""
         grant = self._live.pop(rid, None)
         if grant is not None:
             grant.release()
+            if grant.path.pool is not None:
+                grant.path.pool.release(rid)
 
     def expire(self, now_us: int | None = None) -> tuple[str, ...]:
         """End the reservations whose time is up; return their ids. Also forget idle levels.
@@ -140,7 +174,7 @@ class Governor:
         """Change a level's limits from now on; ``None`` goes back to what ``limits_for`` says.
 
         What was used and reserved stays used and reserved, and running calls are counted by a limit that
-        is new.
+        is new. A level that gets its first budget counts from what ``load`` tells it.
         """
         if limits is None:
             self._set.pop(key, None)
@@ -150,43 +184,120 @@ class Governor:
         level = self._levels.get(key)
         if level is None:
             return
-        added = level.apply(limits, self._clock_us())
-        for path in self._paths.values():
-            if level in path.levels:
-                path.rebuild()
+        added = level.apply(limits, self._clock_us(), self._hour())
+        self._rebuild(level)
         for grant in self._live.values():
             if level in grant.path.levels:
-                for measure, bucket in added:
-                    grant.adopt(measure, bucket)
+                for measure, counter in added:
+                    grant.adopt(measure, counter)
 
-    def standing(self, scope: Scope) -> Standing:
-        """Return the tightest request and token limits of a scope, for the response headers."""
+    def meter(self, name: str, key: str) -> Meter:
+        """Return the meter of a level, which counts from now on at the latest."""
+        level = self._level(name, key, self._clock_us())
+        if level.meter is None:
+            level.metered(self._hour())
+            self._rebuild(level)
+        meter = level.metered(self._hour())
+        meter.at(self._hour())
+        return meter
+
+    def load(self, name: str, key: str, rows: Iterable[tuple[int, Use]]) -> None:
+        """Tell a level what it used before this process counted: ``(hour, use)`` from the books."""
+        self.meter(name, key).load(rows)
+
+    def used(self, key: str, window: Window) -> Use:
+        """Return what a metered level used in the present window; nothing if it is not metered."""
+        level = self._levels.get(key)
+        if level is None or level.meter is None:
+            return NOTHING
+        level.meter.at(self._hour())
+        return level.meter.used(window)
+
+    def overdrawn(self, scope: Scope) -> bool:
+        """Whether overruns on any level have left a larger debt than it bears: estimate strictly then."""
+        path = self._paths.get(scope.key)
+        if path is None:
+            return False
+        now = self._clock_us()
+        return any(bucket.overdrawn(now) for bucket in path.tokens)
+
+    def strict(self, scope: Scope) -> bool:
+        """Whether any level wants estimates to reserve all of ``max_tokens``."""
         now = self._clock_us()
         path = self._paths.get(scope.key) or self._path(scope, now)
-        return Standing(tightest(path.requests, now), tightest(path.tokens, now))
+        return any(level.limits.strict for level in path.levels) or any(
+            bucket.level < 0 and bucket.overdrawn(now) for bucket in path.tokens
+        )
+
+    def queue_wait_s(self, scope: Scope) -> int:
+        """Return how long a call that is refused for now may wait: what the innermost level says."""
+        path = self._paths.get(scope.key) or self._path(scope, self._clock_us())
+        for level in reversed(path.levels):
+            if level.limits.queue_wait_s is not None:
+                return level.limits.queue_wait_s
+        return 0
+
+    def standing(self, scope: Scope) -> Standing:
+        """Return where a scope stands, for response headers and ``/v1/limits``."""
+        now = self._clock_us()
+        path = self._paths.get(scope.key) or self._path(scope, now)
+        return standing_of(path, now)
+
+    def path(self, scope: Scope) -> Path:
+        """Return the levels of a scope as they are now, to be read only."""
+        path = self._paths.get(scope.key) or self._path(scope, self._clock_us())
+        if path.meters:
+            self._turn(path)
+        return path
 
     def in_flight(self) -> int:
         """Return how many reservations are running."""
         return len(self._live)
 
+    def levels(self) -> Iterable[Level]:
+        """Return every level that is in use."""
+        return self._levels.values()
+
+    def _hour(self) -> int:
+        return int(self._wall_s()) // HOUR_S
+
+    def _turn(self, path: Path) -> None:
+        """Bring the meters of a path to the present hour."""
+        hour = self._hour()
+        for meter in path.meters:
+            if meter.hour != hour:
+                meter.at(hour)
+
     def _path(self, scope: Scope, now: int) -> Path:
         levels = tuple(self._level(name, key, now) for name, key in scope.levels())
-        path = self._paths[scope.key] = Path(levels)
+        path = self._paths[scope.key] = Path(levels, self._pool_of(scope.tenant))
         return path
 
     def _level(self, name: str, key: str, now: int) -> Level:
         level = self._levels.get(key)
         if level is None:
-            level = self._levels[key] = Level(name, key, self.limits(key), now)
+            metered = self._metered(key)
+            level = Level(name, key, self.limits(key), now, self._hour(), metered=metered)
+            self._levels[key] = level
         return level
 
-    def _refuse_unless_expiry_helps(self, path: Path, requests: int, tokens: int, now: int) -> None:
+    def _rebuild(self, level: Level) -> None:
+        for path in self._paths.values():
+            if level in path.levels:
+                path.pool = self._pool_of(path.tenant)
+                path.rebuild()
+
+    def _refuse_unless_expiry_helps(self, path: Path, need: Need, now: int) -> Hard:
         """Raise the refusal, unless reservations that are overdue were all that stood in the way."""
         if self._live and now >= self._soonest_us:
             self._expire_due(now)
-            if _fits(path, requests * UNIT, tokens * UNIT, now):
-                return
-        raise explain(path, requests, tokens, now).error()
+            hard = _admit(path, need, now)
+            if hard is not None:
+                return hard
+        raise self._refusal(path, need, now)
+
+    def _refusal(self, path: Path, need: Need, now: int) -> LimitError:
+        return explain(path, need, now, self._hour()).error()
 
     def _expire_due(self, now: int) -> tuple[str, ...]:
         if not self._live or now < self._soonest_us:
@@ -195,17 +306,22 @@ class Governor:
         for grant in due:
             del self._live[grant.rid]
             grant.expire(self._on_expiry, now)
+            if grant.path.pool is not None:
+                grant.path.pool.release(grant.rid)
             self._expired[grant.rid] = grant
         self._soonest_us = min((grant.expires_us for grant in self._live.values()), default=0)
         return tuple(grant.rid for grant in due)
 
-    def _settle_late(self, rid: str, tokens: int) -> int:
+    def _settle_late(self, rid: str, used: Amounts) -> Amounts:
         grant = self._expired.pop(rid, None)
         if grant is None:
-            return 0
+            return Amounts()
         before = grant.used
-        grant.progress(tokens, self._clock_us())
-        return grant.used - before
+        grant.progress(used, self._clock_us())
+        grant.count(used, self._hour())
+        if grant.path.pool is not None:
+            grant.path.pool.settle(rid, used.quota)
+        return _difference(grant.used, before)
 
     def _forget_expired(self, now: int) -> None:
         """Keep expired reservations for an hour, and never more than a bounded number of them."""
@@ -230,12 +346,48 @@ class Governor:
                 del self._paths[scope]
 
 
-def _fits(path: Path, requests: int, tokens: int, now: int) -> bool:
-    """Whether every bucket has the ticks free. Reads only."""
+def _admit(path: Path, need: Need, now: int) -> Hard | None:
+    """Return what the budgets can hold if every counter has room, else ``None``. Reads only."""
+    requests, quota, read, produced, _ = need.estimate
     for bucket in path.requests:
-        if bucket.free(now) < requests:
-            return False
+        if bucket.free(now) < requests * UNIT:
+            return None
     for bucket in path.tokens:
-        if bucket.free(now) < tokens:
-            return False
-    return all(bucket.free(now) >= UNIT for bucket in path.slots)
+        if bucket.free(now) < quota * UNIT:
+            return None
+    for bucket in path.inputs:
+        if bucket.free(now) < read * UNIT:
+            return None
+    for bucket in path.outputs:
+        if bucket.free(now) < produced * UNIT:
+            return None
+    for bucket in path.slots:
+        if bucket.free(now) < UNIT:
+            return None
+    return _budgeted(path, need)
+
+
+def _budgeted(path: Path, need: Need) -> Hard | None:
+    """Return what the budgets can hold for a call, ``None`` if that is less than it needs at least."""
+    if not path.periods and not path.money and path.pool is None:
+        return need.cap
+    quota, money = _room(path, need.run)
+    held = Hard(
+        need.cap.quota if quota is None else min(need.cap.quota, quota),
+        need.cap.nanousd if money is None else min(need.cap.nanousd, money),
+    )
+    enough = held.quota >= need.least.quota and held.nanousd >= need.least.nanousd
+    return held if enough else None
+
+
+def _room(path: Path, run: str | None) -> tuple[int | None, int | None]:
+    """Return the least free of the token budgets and of the money budgets; ``None``: there is none."""
+    quota = min((budget.free for budget in path.periods), default=None)
+    if path.pool is not None:
+        available = path.pool.available(run)
+        quota = available if quota is None else min(quota, available)
+    return quota, min((budget.free for budget in path.money), default=None)
+
+
+def _difference(after: Amounts, before: Amounts) -> Amounts:
+    return Amounts(*(late - early for late, early in zip(after, before, strict=True)))

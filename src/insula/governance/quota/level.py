@@ -1,4 +1,4 @@
-"""A level holds one bucket per limit; a path is the levels that one scope passes."""
+"""A level holds one counter per limit; a path is the levels that one scope passes."""
 
 from __future__ import annotations
 
@@ -6,61 +6,117 @@ from collections.abc import Iterator
 from typing import Final, Literal
 
 from insula.governance.quota.bucket import Bucket
+from insula.governance.quota.budget import Budget, Kind
 from insula.governance.quota.limits import Limits
+from insula.governance.quota.meter import Meter, Window
+from insula.governance.quota.pool import Pool
 
-Measure = Literal["rpm", "tpm", "in_flight"]
-MEASURES: Final[tuple[Measure, ...]] = ("rpm", "tpm", "in_flight")
+Measure = Literal[
+    "rpm", "tpm", "input_tpm", "output_tpm", "in_flight",
+    "tokens_per_day", "tokens_per_month", "usd_per_day", "usd_per_month",
+]  # fmt: skip
+RATES: Final[tuple[Measure, ...]] = ("rpm", "tpm", "input_tpm", "output_tpm")
+"""In the order of the kinds that ``Amounts`` begins with."""
+
+BUDGETS: Final[tuple[tuple[Measure, str, Kind, Window], ...]] = (
+    ("tokens_per_day", "tokens_per_day", "quota", "day"),
+    ("tokens_per_month", "tokens_per_month", "quota", "month"),
+    ("usd_per_day", "nanousd_per_day", "nanousd", "day"),
+    ("usd_per_month", "nanousd_per_month", "nanousd", "month"),
+)
+"""Measure, field of ``Limits``, what is counted, over which window."""
 
 
 class Level:
-    """The limits of the platform, of one tenant or of one agent, and how much of each is taken."""
+    """The limits of one level of a path, and how much of each is taken.
 
-    __slots__ = ("buckets", "key", "limits", "name")
+    ``meter`` is there when something reads it: a budget, or a policy (``metered``).
+    """
 
-    def __init__(self, name: str, key: str, limits: Limits, now_us: int) -> None:
+    __slots__ = ("buckets", "budgets", "key", "limits", "meter", "name")
+
+    def __init__(
+        self, name: str, key: str, limits: Limits, now_us: int, hour: int, *, metered: bool = False
+    ) -> None:
         self.name = name
         self.key = key
         self.limits = limits
         self.buckets: dict[Measure, Bucket] = {}
-        self.apply(limits, now_us)
+        self.budgets: dict[Measure, Budget] = {}
+        self.meter: Meter | None = Meter(hour) if metered else None
+        self.apply(limits, now_us, hour)
 
-    def apply(self, limits: Limits, now_us: int) -> list[tuple[Measure, Bucket]]:
-        """Change the limits; return the buckets that did not exist before.
+    def apply(self, limits: Limits, now_us: int, hour: int) -> list[tuple[Measure, Bucket | Budget]]:
+        """Change the limits; return the counters that did not exist before.
 
-        A limit that stays keeps its bucket, with what was used; one that goes loses it.
+        A limit that stays keeps its counter, with what was used; one that goes loses it.
         """
         self.limits = limits
-        added: list[tuple[Measure, Bucket]] = []
-        for measure, shape in zip(MEASURES, _shapes(limits), strict=True):
+        added: list[tuple[Measure, Bucket | Budget]] = []
+        for measure, shape in _shapes(limits):
             if shape is None:
                 self.buckets.pop(measure, None)
             elif measure in self.buckets:
-                self.buckets[measure].resize(*shape, now_us)
+                self.buckets[measure].resize(shape[0], shape[1], now_us, shape[2])
             else:
-                self.buckets[measure] = Bucket(*shape, now_us)
+                self.buckets[measure] = Bucket(shape[0], shape[1], now_us, shape[2])
                 added.append((measure, self.buckets[measure]))
+        for measure, name, kind, window in BUDGETS:
+            limit = getattr(limits, name)
+            if limit is None:
+                self.budgets.pop(measure, None)
+            elif measure in self.budgets:
+                self.budgets[measure].limit = limit
+            else:
+                self.budgets[measure] = Budget(limit, self.metered(hour), kind, window)
+                added.append((measure, self.budgets[measure]))
         return added
+
+    def metered(self, hour: int) -> Meter:
+        """Return the meter, from now on there."""
+        if self.meter is None:
+            self.meter = Meter(hour)
+        return self.meter
 
     def idle(self, now_us: int) -> bool:
         """Whether forgetting this level would change no decision."""
-        return all(bucket.idle(now_us) for bucket in self.buckets.values())
+        if self.meter is not None and not self.meter.empty:
+            return False
+        return all(bucket.idle(now_us) for bucket in self.buckets.values()) and not any(
+            budget.pending for budget in self.budgets.values()
+        )
 
 
 class Path:
-    """The levels of one scope, outermost first, and their buckets by measure."""
+    """The levels of one scope, outermost first, and their counters by measure."""
 
-    __slots__ = ("levels", "mean_hold_us", "requests", "slots", "tokens")
+    __slots__ = (
+        "inputs", "levels", "mean_hold_us", "meters", "money", "outputs", "periods", "pool", "requests",
+        "slots", "tokens",
+    )  # fmt: skip
 
-    def __init__(self, levels: tuple[Level, ...]) -> None:
+    def __init__(self, levels: tuple[Level, ...], pool: Pool | None = None) -> None:
         self.levels = levels
+        self.pool = pool
         self.mean_hold_us = 1_000_000
         self.rebuild()
 
+    @property
+    def tenant(self) -> str:
+        """The tenant whose path this is."""
+        return self.levels[1].key
+
     def rebuild(self) -> None:
-        """Collect the buckets again after a level's limits changed."""
+        """Collect the counters again after a level's limits changed."""
         self.requests = self._collect("rpm")
         self.tokens = self._collect("tpm")
+        self.inputs = self._collect("input_tpm")
+        self.outputs = self._collect("output_tpm")
         self.slots = self._collect("in_flight")
+        budgets = [budget for level in self.levels for budget in level.budgets.values()]
+        self.periods = tuple(budget for budget in budgets if budget.kind == "quota")
+        self.money = tuple(budget for budget in budgets if budget.kind == "nanousd")
+        self.meters = tuple(level.meter for level in self.levels if level.meter is not None)
 
     def _collect(self, measure: Measure) -> tuple[Bucket, ...]:
         return tuple(level.buckets[measure] for level in self.levels if measure in level.buckets)
@@ -71,16 +127,25 @@ class Path:
             for measure, bucket in level.buckets.items():
                 yield level, measure, bucket
 
+    def named_budgets(self) -> Iterator[tuple[Level, Measure, Budget]]:
+        """Yield each budget with the level and the limit it stands for."""
+        for level in self.levels:
+            for measure, budget in level.budgets.items():
+                yield level, measure, budget
+
     def observe_hold(self, duration_us: int) -> None:
         """Follow how long this scope's calls take (moving average, weight 1/8)."""
         self.mean_hold_us += (duration_us - self.mean_hold_us) >> 3
 
 
-def _shapes(limits: Limits) -> tuple[tuple[int, int] | None, ...]:
-    """Return ``(capacity, per minute)`` of each measure that is limited."""
-    rpm, tpm, in_flight = limits.rpm, limits.tpm, limits.in_flight
-    return (
-        None if rpm is None else (limits.rpm_burst or rpm, rpm),
-        None if tpm is None else (limits.tpm_burst or tpm, tpm),
-        None if in_flight is None else (in_flight, 0),
-    )
+def _shapes(limits: Limits) -> Iterator[tuple[Measure, tuple[int, int, int] | None]]:
+    """Yield ``(capacity, per minute, debt borne)`` of each measure that a bucket counts."""
+    for measure in RATES:
+        rate = getattr(limits, measure)
+        if rate is None:
+            yield measure, None
+            continue
+        burst = getattr(limits, f"{measure}_burst") or rate
+        yield measure, (burst, rate, burst * (limits.debt_percent or 0) // 100)
+    in_flight = limits.in_flight
+    yield "in_flight", None if in_flight is None else (in_flight, 0, 0)

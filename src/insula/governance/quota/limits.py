@@ -1,22 +1,36 @@
-"""What a level may use: requests and tokens per minute, bursts, calls in flight."""
+"""What a level may use, and on which terms."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Protocol, Self
+from dataclasses import dataclass, fields, replace
+from typing import Any, Final, Protocol, Self
 
 from insula.kernel.errors import InvalidRequest
+from insula.kernel.money import NANO_USD, nanousd, usd
 
-MAXIMUM = {
-    "rpm": 10**9,
-    "rpm_burst": 10**9,
-    "tpm": 10**12,
-    "tpm_burst": 10**12,
-    "in_flight": 10**6,
+BOUNDS: Final[Mapping[str, tuple[int, int]]] = {
+    "rpm": (1, 10**9),
+    "rpm_burst": (1, 10**9),
+    "tpm": (1, 10**12),
+    "tpm_burst": (1, 10**12),
+    "input_tpm": (1, 10**12),
+    "input_tpm_burst": (1, 10**12),
+    "output_tpm": (1, 10**12),
+    "output_tpm_burst": (1, 10**12),
+    "in_flight": (1, 10**6),
+    "tokens_per_day": (1, 10**15),
+    "tokens_per_month": (1, 10**15),
+    "nanousd_per_day": (1, 10**9 * NANO_USD),
+    "nanousd_per_month": (1, 10**9 * NANO_USD),
+    "debt_percent": (0, 1_000),
+    "queue_wait_s": (0, 3_600),
 }
-"""The largest figure each field takes; whoever means more means no limit."""
+"""The least and the largest figure each field takes; whoever means more means no limit."""
+
+RATES: Final = ("rpm", "tpm", "input_tpm", "output_tpm")
+MONEY: Final = ("usd_per_day", "usd_per_month")
 
 
 class Preset(Protocol):
@@ -32,15 +46,29 @@ class Preset(Protocol):
     def tpm_burst(self) -> int | None: ...
     @property
     def in_flight(self) -> int | None: ...
+    @property
+    def strict_estimates(self) -> bool: ...
+    @property
+    def debt_percent(self) -> int: ...
+    @property
+    def queue_wait_s(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Limits of one level; ``None`` means unlimited.
+    """Limits of one level; ``None`` means unlimited, or unsaid.
 
-    ``rpm`` requests per minute, ``tpm`` tokens per minute, ``in_flight`` calls at once. A burst is how
-    much may be used at once after a pause; by default one minute's worth. In every window of *t* minutes
-    a level uses at most ``burst + t * limit``.
+    Rates: ``rpm`` requests, ``tpm`` quota tokens (burndown applied), ``input_tpm`` and ``output_tpm`` their
+    two sides, each per minute. A burst is how much may be used at once after a pause; by default one
+    minute's worth. In every window of *t* minutes a level uses at most ``burst + t * limit``, and what
+    calls used beyond their estimates, which is a debt that refill repays.
+
+    Budgets: ``tokens_per_day``, ``tokens_per_month`` (quota tokens), ``nanousd_per_day``,
+    ``nanousd_per_month``, each by the UTC calendar. They are never passed.
+
+    ``in_flight`` calls at once. Terms: ``strict`` estimates reserve all of ``max_tokens``;
+    ``debt_percent`` of the burst is borne as debt before the level is held to strict estimates;
+    ``queue_wait_s`` is how long a call that is refused for now may wait instead.
 
     Raises ``InvalidRequest`` naming the field, its problem and the fix.
     """
@@ -50,11 +78,26 @@ class Limits:
     in_flight: int | None = None
     rpm_burst: int | None = None
     tpm_burst: int | None = None
+    input_tpm: int | None = None
+    output_tpm: int | None = None
+    input_tpm_burst: int | None = None
+    output_tpm_burst: int | None = None
+    tokens_per_day: int | None = None
+    tokens_per_month: int | None = None
+    nanousd_per_day: int | None = None
+    nanousd_per_month: int | None = None
+    strict: bool | None = None
+    debt_percent: int | None = None
+    queue_wait_s: int | None = None
 
     def __post_init__(self) -> None:
-        for name, maximum in MAXIMUM.items():
-            _check(name, getattr(self, name), maximum)
-        for name in ("rpm", "tpm"):
+        for name, (least, most) in BOUNDS.items():
+            _check(name, getattr(self, name), least, most)
+        if self.strict is not None and not isinstance(self.strict, bool):
+            raise InvalidRequest(
+                f"strict is {str(self.strict)[:60]!r}", hint="use true or false", field="strict"
+            )
+        for name in RATES:
             if getattr(self, name) is None and getattr(self, f"{name}_burst") is not None:
                 raise InvalidRequest(
                     f"{name}_burst is set but {name} is not",
@@ -80,6 +123,9 @@ class Limits:
             in_flight=preset.in_flight,
             rpm_burst=None if preset.rpm is None else preset.rpm_burst or 1,
             tpm_burst=None if preset.tpm is None else preset.tpm_burst or None,
+            strict=preset.strict_estimates,
+            debt_percent=preset.debt_percent,
+            queue_wait_s=preset.queue_wait_s,
         )
 
     def changed(self, given: Mapping[str, Any]) -> Self:
@@ -89,45 +135,82 @@ class Limits:
         default burst, not the old one, which may be larger than the new limit was meant to allow.
         """
         changes = _known(given)
-        for name in ("rpm", "tpm"):
+        for name in RATES:
             if name in changes:
                 changes.setdefault(f"{name}_burst", None)
         return replace(self, **changes)
 
-    def as_dict(self) -> dict[str, int | None]:
-        """Return the five fields by name."""
-        return asdict(self)
+    @property
+    def budgeted(self) -> bool:
+        """Whether a calendar budget is set."""
+        return any(getattr(self, name) is not None for name in _BUDGETS)
+
+    def as_dict(self) -> dict[str, int | bool | None]:
+        """Return every field by name, money in nano-dollars."""
+        return {name: getattr(self, name) for name in FIELDS}
+
+    def shown(self) -> dict[str, int | bool | str | None]:
+        """Return every field by the name that people use, money as exact decimals of dollars."""
+        found: dict[str, int | bool | str | None] = {}
+        for name, value in self.as_dict().items():
+            if name.startswith("nanousd"):
+                found[name.removeprefix("nano")] = None if value is None else usd(int(value))
+            else:
+                found[name] = value
+        return found
 
 
-_FIELDS = tuple(field.name for field in fields(Limits))
+FIELDS: Final = tuple(field.name for field in fields(Limits))
+SHOWN: Final = tuple(name.removeprefix("nano") for name in FIELDS)
+"""The fields as people write them: money is ``usd_per_day`` and ``usd_per_month``."""
+
+_BUDGETS = ("tokens_per_day", "tokens_per_month", "nanousd_per_day", "nanousd_per_month")
 
 
 def _known(given: Mapping[str, Any]) -> dict[str, Any]:
-    for name in given:
-        if name not in _FIELDS:
-            near = difflib.get_close_matches(str(name), _FIELDS, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"the fields are {', '.join(_FIELDS)}"
-            raise InvalidRequest(
-                f"there is no limit called {str(name)[:60]!r}", hint=hint, field=str(name)[:60]
-            )
-    return dict(given)
+    """Return the fields of ``given``; dollars become nano-dollars."""
+    known: dict[str, Any] = {}
+    for name, value in given.items():
+        if name in MONEY:
+            known[f"nano{name}"] = None if value is None else _dollars(name, value)
+        elif name in FIELDS:
+            known[name] = value
+        else:
+            shown = str(name)[:60]
+            near = difflib.get_close_matches(str(name), SHOWN, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"the fields are {', '.join(SHOWN)}"
+            raise InvalidRequest(f"there is no limit called {shown!r}", hint=hint, field=shown)
+    return known
 
 
-def _check(name: str, value: object, maximum: int) -> None:
+def _dollars(name: str, value: object) -> int:
+    nano = nanousd(value, name)
+    if nano < 1:
+        raise InvalidRequest(
+            f"{name} is {str(value)[:60]}; it must be above 0",
+            hint="suspend the tenant to stop it, or leave the field out for no limit",
+            field=name,
+        )
+    return nano
+
+
+def _check(name: str, value: object, least: int, most: int) -> None:
     if value is None:
         return
     if isinstance(value, bool) or not isinstance(value, int):
         raise InvalidRequest(
             f"{name} is {str(value)[:60]!r}, not a whole number",
-            hint=f"give a whole number from 1 to {maximum}, or leave it out for no limit",
+            hint=f"give a whole number from {least} to {most}, or leave it out for no limit",
             field=name,
         )
-    if value < 1:
-        fix = "suspend the tenant to stop it" if value == 0 else f"give a whole number from 1 to {maximum}"
-        raise InvalidRequest(f"{name} is {_short(value)}; the least is 1", hint=fix, field=name)
-    if value > maximum:
+    if value < least:
+        fix = f"give a whole number from {least} to {most}"
+        if value == 0:
+            fix = "suspend the tenant to stop it"
+        raise InvalidRequest(f"{name} is {_short(value)}; the least is {least}", hint=fix, field=name)
+    if value > most:
         raise InvalidRequest(
-            f"{name} is {_short(value)}; the most is {maximum}",
+            f"{name} is {_short(value)}; the most is {most}",
             hint="leave it out for no limit",
             field=name,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from insula.governance.quota.bucket import UNIT, Bucket
+from insula.governance.quota.level import Path
 
 
 class Quota(NamedTuple):
@@ -20,6 +21,11 @@ class Standing(NamedTuple):
 
     requests: Quota | None
     tokens: Quota | None
+
+
+def standing_of(path: Path, now_us: int) -> Standing:
+    """Return where a path stands."""
+    return Standing(tightest(path.requests, now_us), tightest(path.tokens, now_us))
 
 
 def tightest(buckets: tuple[Bucket, ...], now_us: int) -> Quota | None:
