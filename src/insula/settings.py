@@ -49,6 +49,9 @@ class Settings(BaseSettings):
     drain_s: Annotated[
         float, Field(ge=0, description="seconds that running agents get to finish after SIGTERM")
     ] = 20.0
+    burndown: Annotated[
+        Path | None, Field(description="TOML file of burndown rates that stand above those that come along")
+    ] = None
     otlp_traces: Annotated[
         str | None,
         Field(description="OTLP/HTTP address for traces, ending in /v1/traces (needs the extra `tracing`)"),

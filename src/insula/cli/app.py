@@ -10,6 +10,7 @@ from insula import __version__
 from insula.cli.commands import (
     agents,
     audit,
+    burndown,
     keys,
     limits,
     models,
@@ -85,7 +86,8 @@ runs.register(_group("run", runs.HELP, RunGroup))
 runs.register_why(app)
 models.register(_group("endpoint", "Endpoints: where models answer."))
 models.register_entitle(app)
-limits.register(_group("limit", "Limits: how much a level may use."))
+limits.register(_limit := _group("limit", "Limits: how much a level may use."))
+burndown.register(_limit)
 keys.register(_group("key", "Virtual keys: for applications outside that call the gateway."))
 usage.register(app)
 audit.register(_group("audit", "The audit: append-only, hash-chained."))

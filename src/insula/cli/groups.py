@@ -16,6 +16,9 @@ SECTIONS = {
     "Trust": ("audit", "token", "exit-codes"),
 }
 
+ALIASES = {"limits": "limit"}
+"""Second names, which the help does not list."""
+
 
 class NounGroup(TyperGroup):
     """A group whose commands keep the order they were written in."""
@@ -29,6 +32,9 @@ class RootGroup(NounGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         return super().parse_args(ctx, to_front(args))
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        return super().get_command(ctx, ALIASES.get(cmd_name, cmd_name))
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         width = max(len(name) for name in self.commands)

@@ -48,6 +48,17 @@ class Burndown:
                 self._warn(burn)
         return burn
 
+    def places(self, model: str) -> tuple[tuple[str, str], ...]:
+        """Return the providers and endpoint kinds whose rows speak of a model, or of its family."""
+        name = model_name(model)
+        family = family_name(name)
+        found = {
+            (row.provider, row.endpoint)
+            for row in self.rows
+            if row.provider != ANY and (row.family == family or (row.model != ANY and row.matches(name)))
+        }
+        return tuple(sorted(found))
+
     def _look_up(self, provider: str, endpoint: str, model: str, on: date) -> Burn:
         rows = [row for row in self.rows if row.covers(provider, endpoint, on)]
         best = max((row for row in rows if row.matches(model)), key=_rank, default=None)
