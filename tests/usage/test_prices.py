@@ -24,6 +24,7 @@ def listed(provider: str, model: str, tokens: Tokens, clock: ManualClock) -> Dec
         input_tokens=tokens.input,
         cache_read_tokens=tokens.cache_read,
         cache_write_tokens=tokens.cache_write,
+        cache_write_1h_tokens=tokens.cache_write_1h,
         output_tokens=tokens.output,
     )
     moment = datetime.fromtimestamp(clock.now(), UTC)
@@ -35,7 +36,9 @@ def listed(provider: str, model: str, tokens: Tokens, clock: ManualClock) -> Dec
 def token_counts(draw: st.DrawFn) -> Tokens:
     read = draw(st.integers(0, 10**6))
     cached = draw(st.integers(0, read))
-    return Tokens(read, cached, draw(st.integers(0, read - cached)), draw(st.integers(0, 10**5)))
+    written = draw(st.integers(0, read - cached))
+    hour = draw(st.integers(0, written))
+    return Tokens(read, cached, written, draw(st.integers(0, 10**5)), cache_write_1h=hour)
 
 
 @settings(max_examples=300, deadline=None)

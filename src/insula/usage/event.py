@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from insula.kernel.errors import InvalidRequest
 from insula.usage import soundness
-from insula.usage.tokens import Tokens
+from insula.usage.tokens import FIGURES, Tokens
 
 SCHEMA: Final = 2
 UNPRICED: Final = "unpriced"
@@ -115,9 +115,7 @@ class UsageEvent:
 _NAMES = tuple(field.name for field in fields(UsageEvent))
 _SCHEMAS = {1: _NAMES[: _NAMES.index("trace_id") + 1], SCHEMA: _NAMES}
 _values = attrgetter(*_NAMES)
-_tokens = attrgetter(
-    "input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens"
-)
+_tokens = attrgetter(*(f"{name}_tokens" for name in FIGURES))
 _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 

@@ -34,13 +34,15 @@ class Rates:
     input: int
     cache_read: int
     cache_write: int
+    cache_write_1h: int
     output: int
 
     def nanousd(self, tokens: Tokens) -> int:
         """Return the cost, rounded half up once."""
         fresh = tokens.input - tokens.cache_read - tokens.cache_write
         atto = self.call + fresh * self.input + tokens.cache_read * self.cache_read
-        atto += tokens.cache_write * self.cache_write + tokens.output * self.output
+        atto += (tokens.cache_write - tokens.cache_write_1h) * self.cache_write
+        atto += tokens.cache_write_1h * self.cache_write_1h + tokens.output * self.output
         return (atto + _ATTO_PER_NANO // 2) // _ATTO_PER_NANO
 
 
@@ -102,18 +104,23 @@ def _look_up(provider: str, model: str, moment: datetime) -> tuple[Rates, ...]:
     return tuple(_rates(price, above) for above in (-1, *sorted(starts)))
 
 
-_PRICES = ("requests_kcount", "input_mtok", "cache_read_mtok", "cache_write_mtok", "output_mtok")
+_PRICES = (
+    *("requests_kcount", "input_mtok", "cache_read_mtok", "cache_write_mtok", "cache_write_1h_mtok"),
+    "output_mtok",
+)
 
 
 def _rates(price: Any, above: int) -> Rates:
     """Return one tier's rates. What has no price of its own costs what it is a part of."""
     read = _rate(price.input_mtok, above)
+    written = _first(_rate(price.cache_write_mtok, above), read)
     return Rates(
         above=above,
         call=(_rate(price.requests_kcount, above) or 0) * _MTOK_PER_KCALL,
         input=read or 0,
         cache_read=_first(_rate(price.cache_read_mtok, above), read),
-        cache_write=_first(_rate(price.cache_write_mtok, above), read),
+        cache_write=written,
+        cache_write_1h=_first(_rate(price.cache_write_1h_mtok, above), written),
         output=_rate(price.output_mtok, above) or 0,
     )
 

@@ -1,7 +1,8 @@
 """Token counts of one call, brought to one convention whatever the provider's.
 
 ``input`` is everything that was read, cached or not; ``cache_read`` and ``cache_write`` are parts of it.
-``output`` is everything that was produced; ``reasoning`` is a part of it.
+``output`` is everything that was produced; ``reasoning`` is a part of it. What a provider counts beside the
+whole is added once, here: nothing behind this file adds token counts of one kind to another.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ MOST_TOKENS = 10**12
 class Tokens:
     """Whole numbers with ``cache_read + cache_write <= input`` and ``reasoning <= output``.
 
+    ``cache_write_1h`` is the part of ``cache_write`` that is kept for an hour instead of five minutes.
     Raises ``InvalidRequest`` naming the field otherwise.
     """
 
@@ -29,10 +31,12 @@ class Tokens:
     cache_write: int = 0
     output: int = 0
     reasoning: int = 0
+    cache_write_1h: int = 0
 
     def __post_init__(self) -> None:
-        check_counts(FIGURES, _figures(self))
-        check_parts(self.input, self.cache_read, self.cache_write, self.output, self.reasoning)
+        figures = _figures(self)
+        check_counts(FIGURES, figures)
+        check_parts(*figures)
 
     @property
     def total(self) -> int:
@@ -58,8 +62,51 @@ class Tokens:
             input=read, cache_read=min(cached, read), output=produced, reasoning=min(reasoning, produced)
         )
 
+    @classmethod
+    def from_anthropic(cls, usage: Mapping[str, Any]) -> Self:
+        """Read the ``usage`` object of an Anthropic message, or of one that Bedrock passes through.
 
-FIGURES = ("input", "cache_read", "cache_write", "output", "reasoning")
+        ``input_tokens`` leaves out what was read from and written to the cache: both are added. Thinking is
+        inside ``output_tokens``. Raises ``InvalidRequest`` like ``from_openai``.
+        """
+        read = _figure(usage, "input_tokens")
+        produced = _figure(usage, "output_tokens", missing=0)
+        cached = _figure(usage, "cache_read_input_tokens", missing=0)
+        written = _figure(usage, "cache_creation_input_tokens", missing=0)
+        hour = min(_part(usage, "cache_creation", "ephemeral_1h_input_tokens"), written)
+        thought = min(_part(usage, "output_tokens_details", "thinking_tokens"), produced)
+        return cls(read + cached + written, cached, written, produced, thought, hour)
+
+    @classmethod
+    def from_bedrock(cls, usage: Mapping[str, Any]) -> Self:
+        """Read the ``usage`` object of Bedrock's Converse.
+
+        ``inputTokens`` leaves out what was read from and written to the cache: both are added. Raises
+        ``InvalidRequest`` like ``from_openai``.
+        """
+        read = _figure(usage, "inputTokens")
+        produced = _figure(usage, "outputTokens", missing=0)
+        cached = _figure(usage, "cacheReadInputTokens", missing=0)
+        written = _figure(usage, "cacheWriteInputTokens", missing=0)
+        hour = min(_written_for_an_hour(usage.get("cacheDetails")), written)
+        return cls(read + cached + written, cached, written, produced, 0, hour)
+
+    @classmethod
+    def from_gemini(cls, usage: Mapping[str, Any]) -> Self:
+        """Read the ``usageMetadata`` of a Gemini response.
+
+        Cached content is inside ``promptTokenCount``. Thoughts are outside ``candidatesTokenCount``, and what
+        tools put into the prompt is outside ``promptTokenCount``: both are added. Raises ``InvalidRequest``
+        like ``from_openai``.
+        """
+        read = _figure(usage, "promptTokenCount") + _figure(usage, "toolUsePromptTokenCount", missing=0)
+        thought = _figure(usage, "thoughtsTokenCount", missing=0)
+        produced = _figure(usage, "candidatesTokenCount", missing=0) + thought
+        cached = _figure(usage, "cachedContentTokenCount", missing=0)
+        return cls(input=read, cache_read=min(cached, read), output=produced, reasoning=thought)
+
+
+FIGURES = ("input", "cache_read", "cache_write", "output", "reasoning", "cache_write_1h")
 _figures = attrgetter(*FIGURES)
 
 
@@ -80,12 +127,17 @@ def shown(value: object) -> str:
     return repr(value if isinstance(value, int | float | None) else str(value)[:40])
 
 
-def check_parts(read: int, cache_read: int, cache_write: int, produced: int, reasoning: int) -> None:
+def check_parts(
+    read: int, cache_read: int, cache_write: int, produced: int, reasoning: int, cache_write_1h: int
+) -> None:
     """Raise ``InvalidRequest`` if parts exceed their whole: they were counted beside it, not in it."""
     if cache_read + cache_write > read:
         raise InvalidRequest("more tokens were cached than read", hint="count them in", field="input")
     if reasoning > produced:
         raise InvalidRequest("more tokens of reasoning than of output", hint="count them in", field="output")
+    if cache_write_1h > cache_write:
+        hint = "count them in"
+        raise InvalidRequest("more was cached for an hour than at all", hint=hint, field="cache_write")
 
 
 def _figure(usage: Mapping[str, Any], name: str, missing: int | None = None) -> int:
@@ -101,3 +153,12 @@ def _part(usage: Mapping[str, Any], group: str, name: str) -> int:
     details = usage.get(group)
     value = details.get(name) if isinstance(details, Mapping) else None
     return value if type(value) is int and 0 <= value <= MOST_TOKENS else 0
+
+
+def _written_for_an_hour(details: object) -> int:
+    """Return what Converse lists as written with a time to live of one hour."""
+    entries = details if isinstance(details, list) else []
+    found = [
+        entry.get("inputTokens") for entry in entries if isinstance(entry, dict) and entry.get("ttl") == "1h"
+    ]
+    return sum(value for value in found if type(value) is int and 0 <= value <= MOST_TOKENS)
