@@ -46,6 +46,28 @@ class Rates:
         return (atto + _ATTO_PER_NANO // 2) // _ATTO_PER_NANO
 
 
+class Quote:
+    """The price of one model as it stood at one moment. Call it with tokens."""
+
+    __slots__ = ("_tiers", "_version")
+
+    def __init__(self, tiers: tuple[Rates, ...], version: str) -> None:
+        self._tiers = tiers
+        self._version = version
+
+    def __call__(self, tokens: Tokens) -> tuple[int, str]:
+        """Return the cost in nano-dollars and the version of the price list."""
+        tiers = self._tiers
+        if not tiers:
+            return 0, self._version
+        rates = tiers[bisect_left(tiers, tokens.input, key=lambda tier: tier.above) - 1]
+        return min(rates.nanousd(tokens), MOST_NANOUSD), self._version
+
+
+_FREE = Quote((), LOCAL)
+_UNKNOWN = Quote((), UNPRICED)
+
+
 class PriceBook:
     """Costs by provider and model. ``provider`` ``"local"`` costs nothing."""
 
@@ -68,16 +90,20 @@ class PriceBook:
 
         A model that the list does not have costs 0 with the version ``unpriced``.
         """
-        if provider == LOCAL:
-            return 0, LOCAL
-        tiers = self._tiers(provider, model)
-        if not tiers:
-            return 0, UNPRICED
-        rates = tiers[bisect_left(tiers, tokens.input, key=lambda tier: tier.above) - 1]
-        return min(rates.nanousd(tokens), MOST_NANOUSD), self._version
+        return self.cost_at(self._clock.now(), provider, model, tokens)
 
-    def _tiers(self, provider: str, model: str) -> tuple[Rates, ...]:
-        moment = self._clock.now()
+    def cost_at(self, moment: float, provider: str, model: str, tokens: Tokens) -> tuple[int, str]:
+        """Return what ``cost_nanousd`` does for a call that ended at ``moment``, by the list of today."""
+        return self.quote(provider, model, moment)(tokens)
+
+    def quote(self, provider: str, model: str, moment: float | None = None) -> Quote:
+        """Return the price of a model as it stands at a moment (default: now), to be held to for a call."""
+        if provider == LOCAL:
+            return _FREE
+        tiers = self._tiers(self._clock.now() if moment is None else moment, provider, model)
+        return Quote(tiers, self._version) if tiers else _UNKNOWN
+
+    def _tiers(self, moment: float, provider: str, model: str) -> tuple[Rates, ...]:
         slot = int(moment) // _SLOT_S
         cached = self._cached.get((provider, model))
         if cached is not None and cached[0] == slot:

@@ -3,41 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
-from operator import add, attrgetter
 from typing import Any, Protocol
 
-from sqlalchemy import Connection, Table, func, select
+from sqlalchemy import Connection, func, select
 
 from insula.usage.adapters import migration, spending
-from insula.usage.adapters.tables import DAILY, EVENTS, HOURLY, KEY
+from insula.usage.adapters.posting import ADD_DAY, ADD_HOUR, INSERT_EVENT, event_row, of_events, totals
+from insula.usage.adapters.rerating import Place, rerate_page
+from insula.usage.adapters.tables import ADJUSTMENTS, DAILY, EVENTS
 from insula.usage.event import UNPRICED, UsageEvent
-from insula.usage.row import SUMS, UsageRow, day_of, figures_of, hour_of
+from insula.usage.rating import Rate, Rerated
+from insula.usage.row import SUMS, UsageRow, day_of, hour_of
 from insula.usage.spent import Spent
-
-# Written by hand and handed to the driver as tuples: this runs for every call of every tenant.
-_COLUMNS = tuple(EVENTS.c.keys())
-_fields = attrgetter(*(name for name in _COLUMNS if name != "day"))
-_DAY_AT = _COLUMNS.index("day")
-_INSERT_EVENT = (
-    f"INSERT INTO {EVENTS.name} ({', '.join(_COLUMNS)}) "  # noqa: S608 - names of our own
-    f"VALUES ({', '.join('?' for _ in _COLUMNS)})"
-)
-
-
-def adding(table: Table, period: str) -> str:
-    """Return the statement that adds sums to the totals of ``table``: the period, ``KEY``, ``SUMS``."""
-    names = (period, *KEY, *SUMS)
-    return (
-        f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({', '.join('?' for _ in names)}) "  # noqa: S608
-        f"ON CONFLICT ({period}, {', '.join(KEY)}) DO UPDATE SET "
-        + ", ".join(f"{name} = {name} + excluded.{name}" for name in SUMS)
-    )
-
-
-ADD_HOUR, ADD_DAY = adding(HOURLY, "hour"), adding(DAILY, "day")
-_NOTHING = (0,) * len(SUMS)
 
 
 class Database(Protocol):
@@ -62,9 +41,10 @@ class SqlBooks:
             known = _known(connection, distinct)
             fresh = [event for event_id, event in distinct.items() if event_id not in known]
             if fresh:
-                connection.exec_driver_sql(_INSERT_EVENT, [_event_row(event) for event in fresh])
-                connection.exec_driver_sql(ADD_HOUR, _totals(fresh, hour_of))
-                connection.exec_driver_sql(ADD_DAY, _totals(fresh, day_of))
+                posted = of_events(fresh)
+                connection.exec_driver_sql(INSERT_EVENT, [event_row(event) for event in fresh])
+                connection.exec_driver_sql(ADD_HOUR, totals(posted, hour_of))
+                connection.exec_driver_sql(ADD_DAY, totals(posted, day_of))
         return len(fresh)
 
     def days(self, tenant: str, since: str | None, until: str | None) -> list[UsageRow]:
@@ -87,43 +67,45 @@ class SqlBooks:
         with self._database.read() as connection:
             return spending.spent(connection, since, until)
 
+    def rerate(self, tenant: str, rate: Rate, since: float, until: float, now: float) -> Rerated:
+        """Bring the calls of ``since <= timestamp < until`` to the prices of ``rate``; return what changed.
+
+        Nothing that was written is edited: each correction is a row of its own, with the new price version,
+        and the totals take its difference. Goes page by page, each in a transaction: what was corrected
+        when it breaks off stays, and to begin again adds nothing.
+        """
+        done, place = Rerated(), Place(since, "")
+        while True:
+            with self._database.begin() as connection:
+                more, following = rerate_page(connection, tenant, place, until, rate, now)
+            done += more
+            if following is None:
+                return done
+            place = following
+
     def run(self, tenant: str, run: str) -> UsageRow:
         """Return the totals of one run; zeros if it made no call."""
+        mine = (EVENTS.c.tenant_id == tenant, EVENTS.c.run_id == run)
         sums = [func.count()] + [func.coalesce(func.sum(EVENTS.c[name]), 0) for name in SUMS[1:-2]]
         flags = [
             func.count().filter(EVENTS.c.usage_source != "provider"),
             func.count().filter(EVENTS.c.price_version == UNPRICED),
         ]
-        query = select(*sums, *flags).where(EVENTS.c.tenant_id == tenant, EVENTS.c.run_id == run)
+        deltas = select(
+            func.coalesce(func.sum(ADJUSTMENTS.c.delta_nanousd), 0),
+            func.coalesce(func.sum(ADJUSTMENTS.c.delta_unpriced), 0),
+        ).join_from(EVENTS, ADJUSTMENTS, EVENTS.c.event_id == ADJUSTMENTS.c.event_id)
         with self._database.read() as connection:
-            found = connection.execute(query).one()
-        return UsageRow(**dict(zip(SUMS, found, strict=True)))
+            found = connection.execute(select(*sums, *flags).where(*mine)).one()
+            cost, unpriced = connection.execute(deltas.where(*mine)).one()
+        row = UsageRow(**dict(zip(SUMS, found, strict=True)))
+        return row + UsageRow(cost_nanousd=cost, unpriced_calls=unpriced)
 
 
 def _known(connection: Connection, event_ids: Iterable[str]) -> set[str]:
     wanted = json.dumps(list(event_ids))
     query = f"select event_id from {EVENTS.name} where event_id in (select value from json_each(?))"  # noqa: S608
     return set(connection.exec_driver_sql(query, (wanted,)).scalars())
-
-
-def _event_row(event: UsageEvent) -> tuple[Any, ...]:
-    fields = _fields(event)
-    return (*fields[:_DAY_AT], day_of(event.timestamp), *fields[_DAY_AT:])
-
-
-def _totals(events: Iterable[UsageEvent], period: Callable[[float], str | int]) -> list[tuple[Any, ...]]:
-    """Add up events by period and ``KEY``, so that each total is written once per batch."""
-    totals: dict[tuple[str | int, ...], tuple[int, ...]] = {}
-    for event in events:
-        key = (
-            period(event.timestamp),
-            event.tenant_id,
-            event.app_id or "",
-            event.agent_id or "",
-            event.model_id,
-        )
-        totals[key] = tuple(map(add, totals.get(key, _NOTHING), figures_of(event)))
-    return [(*key, *total) for key, total in totals.items()]
 
 
 def _row(found: Any) -> UsageRow:
