@@ -13,7 +13,7 @@ from insula.governance.quota.grant import Expiry, Grant
 from insula.governance.quota.level import Level, Path
 from insula.governance.quota.limits import Limits
 from insula.governance.quota.meter import HOUR_S, NOTHING, Meter, Use, Window
-from insula.governance.quota.need import Amounts, Hard, Need
+from insula.governance.quota.need import Amounts, Hard, Need, promise
 from insula.governance.quota.pool import Pool
 from insula.governance.quota.refusal import explain
 from insula.governance.quota.standing import Standing, standing_of
@@ -62,8 +62,8 @@ class Governor:
     def reserve(self, scope: Scope, rid: str, need: Need = _ONE_CALL, ttl_s: float = 600.0) -> Grant:
         """Hold what a call needs on every level, or nothing.
 
-        The same ``rid`` again returns the first grant. ``grant.hard`` is what the budgets hold: all of
-        ``need.cap``, or what they had left, at least ``need.least``. Raises ``RateLimited`` (waiting
+        The same ``rid`` again returns the first grant. ``grant.hard`` is what the budgets hold: between
+        ``need.least`` and ``need.cap``, by ``promise``. Raises ``RateLimited`` (waiting
         helps: ``retry_after_s``; ``details`` carry ``level``, ``limit``, ``kind``), ``BudgetExhausted``
         (nothing helps before ``reset_at``) or ``ExceedsLimit`` (waiting cannot help). A refusal changes
         nothing.
@@ -229,6 +229,11 @@ class Governor:
             bucket.level < 0 and bucket.overdrawn(now) for bucket in path.tokens
         )
 
+    def budgeted(self, scope: Scope) -> bool:
+        """Whether any level of a scope has a calendar budget, or the tenant a ledger."""
+        path = self._paths.get(scope.key) or self._path(scope, self._clock_us())
+        return bool(path.periods or path.money or path.pool is not None)
+
     def queue_wait_s(self, scope: Scope) -> int:
         """Return how long a call that is refused for now may wait: what the innermost level says."""
         path = self._paths.get(scope.key) or self._path(scope, self._clock_us())
@@ -372,9 +377,10 @@ def _budgeted(path: Path, need: Need) -> Hard | None:
     if not path.periods and not path.money and path.pool is None:
         return need.cap
     quota, money = _room(path, need.run)
+    cap, want = need.cap, need.want
     held = Hard(
-        need.cap.quota if quota is None else min(need.cap.quota, quota),
-        need.cap.nanousd if money is None else min(need.cap.nanousd, money),
+        cap.quota if quota is None else promise(cap.quota, want.quota, quota),
+        cap.nanousd if money is None else promise(cap.nanousd, want.nanousd, money),
     )
     enough = held.quota >= need.least.quota and held.nanousd >= need.least.nanousd
     return held if enough else None

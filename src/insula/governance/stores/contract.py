@@ -64,6 +64,10 @@ class LimitStore(Protocol):
         """Whether estimates must reserve all of ``max_tokens``."""
         ...
 
+    def budgeted(self, scope: Scope) -> bool:
+        """Whether any level of a scope has a calendar budget, or its tenant a ledger."""
+        ...
+
     def queue_wait_s(self, scope: Scope) -> int:
         """How long a call that is refused for now may wait."""
         ...
