@@ -1,0 +1,35 @@
+"""The shared tenant ledger: what a tenant may use in a period, set aside, lent and settled to the token."""
+
+from insula.governance.ledger.answer import (
+    Claimed,
+    Closed,
+    Donated,
+    Drawn,
+    Exhausted,
+    Full,
+    Held,
+    Opened,
+    Refusal,
+    Settled,
+    Stale,
+    Ticked,
+)
+from insula.governance.ledger.reservation import State
+from insula.governance.ledger.tenant_ledger import TenantLedger
+
+__all__ = [
+    "Claimed",
+    "Closed",
+    "Donated",
+    "Drawn",
+    "Exhausted",
+    "Full",
+    "Held",
+    "Opened",
+    "Refusal",
+    "Settled",
+    "Stale",
+    "State",
+    "TenantLedger",
+    "Ticked",
+]

@@ -1,0 +1,70 @@
+"""The shared ledger of one tenant in one period: soft reservations, exact settlement, lending while idle.
+
+A task sets tokens aside when it starts, its calls draw from them, and what it does not need while it waits
+is lent to the others; when it works again it stands first in line to get it back.
+
+Deterministic: time is passed in (microseconds), amounts are whole tokens, and the same operations in the
+same order give the same answers. Any operation may come twice: calls are known by their id, all others by
+``(rid, seq)``.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+from insula.governance.ledger.answer import Ticked
+from insula.governance.ledger.book import IDLE_US, Book
+from insula.governance.ledger.calls import Calls
+from insula.governance.ledger.memory import Memory
+from insula.governance.ledger.snapshot import pack, unpack
+from insula.governance.ledger.tasks import Tasks
+
+
+class TenantLedger(Tasks, Calls):
+    """``limit`` tokens for one period, of which calls may go ``overdraft`` below.
+
+    Refusals are returned, not raised: ``Exhausted`` (the period is over) or ``Full`` (running work holds
+    what is left).
+    """
+
+    __slots__ = ()
+
+    def __init__(self, period: str, limit: int, overdraft: int = 0, *, idle_us: int = IDLE_US) -> None:
+        super().__init__(Book(period, limit, overdraft, idle_us), Memory())
+
+    def tick(self, now_us: int) -> Ticked:
+        """End what is overdue, let the idle donate, serve the claims. Called about once a second."""
+        book = self.book
+        now = book.advance(now_us)
+        lapsed = tuple(hold.call for hold in book.holds.values() if hold.expires_us <= now)
+        for call in lapsed:
+            self._lapse(book.holds[call])
+        expired = tuple(one.rid for one in book.open.values() if one.dead(now))
+        for rid in expired:
+            self._end(book.open[rid])
+        return Ticked(book.sweep(), expired, lapsed)
+
+    def set_limit(self, limit: int, overdraft: int | None = None) -> None:
+        """Change the limit from now on. What was promised stays so: ``free`` may become negative."""
+        assert limit >= 0
+        if overdraft is not None:
+            self.book.overdraft = overdraft
+        self.book.resize(limit)
+
+    def roll(self, period: str) -> bool:
+        """Begin a later period (compared as text): nothing is settled in it yet, what runs carries over."""
+        if period <= self.book.period:
+            return False
+        self.book.renew(period)
+        return True
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return the whole state in plain types, for JSON."""
+        return pack(self.book, self.memory)
+
+    @classmethod
+    def restore(cls, state: dict[str, Any]) -> Self:
+        """Return the ledger that :meth:`snapshot` was taken of."""
+        made = cls.__new__(cls)
+        made.book, made.memory = unpack(state)
+        return made
