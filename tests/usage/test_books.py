@@ -40,7 +40,7 @@ def histories(draw: st.DrawFn) -> list[dict[str, Any]]:
 
 
 def totals(books: SqlBooks) -> dict[str, list[UsageRow]]:
-    return {tenant: books.days(tenant, None, None) for tenant in TENANTS}
+    return {tenant: books.periods(tenant) for tenant in TENANTS}
 
 
 @settings(max_examples=25, deadline=None)
@@ -77,15 +77,17 @@ def test_add_tells_how_many_were_new(books: SqlBooks, make: Any) -> None:
 def test_rows_are_by_utc_day_model_and_agent(books: SqlBooks, make: Any) -> None:
     books.add([make(1, timestamp=86_399.9), make(2, timestamp=86_400.0), make(3, timestamp=86_400.0)])
     books.add([make(4, timestamp=86_400.0, agent_id=None), make(5, timestamp=86_400.0, model_id="m2")])
-    seen = [(row.day, row.model, row.agent, row.calls) for row in books.days("acme", None, None)]
+    seen = [(row.day, row.model, row.agent, row.calls) for row in books.periods("acme")]
     assert seen == [
         ("1970-01-01", "m1", "researcher", 1),
         ("1970-01-02", "m1", None, 1),
         ("1970-01-02", "m1", "researcher", 2),
         ("1970-01-02", "m2", "researcher", 1),
     ]
-    assert [row.day for row in books.days("acme", "1970-01-02", "1970-01-02")] == ["1970-01-02"] * 3
-    assert books.days("acme", "1970-01-03", None) == []
+    assert [row.day for row in books.periods("acme", since="1970-01-02", until="1970-01-02")] == [
+        "1970-01-02"
+    ] * 3
+    assert books.periods("acme", since="1970-01-03") == []
 
 
 def test_a_run_is_summed_and_a_strangers_run_is_empty(books: SqlBooks, make: Any) -> None:
@@ -108,15 +110,15 @@ def test_a_batch_is_booked_whole_or_not_at_all(books: SqlBooks, make: Any) -> No
     with books._database.begin() as connection:
         connection.exec_driver_sql("ALTER TABLE elsewhere RENAME TO usage_daily")
     assert books.add([make(1)]) == 1
-    assert books.days("acme", None, None)[0].calls == 1
+    assert books.periods("acme")[0].calls == 1
 
 
 def test_rows_add_up() -> None:
     ones: dict[str, Any] = dict.fromkeys(SUMS, 1)
     twos: dict[str, Any] = dict.fromkeys(SUMS, 2)
-    one, two = UsageRow(day="d", **ones), UsageRow(**twos)
+    one, two = UsageRow(period="d", **ones), UsageRow(**twos)
     assert (one + two).sums() == dict.fromkeys(SUMS, 3)
-    assert sum([one, two], UsageRow()).day is None
+    assert sum([one, two], UsageRow()).period is None
 
 
 def test_every_field_of_an_event_is_kept(books: SqlBooks, make: Any) -> None:

@@ -53,7 +53,11 @@ def test_m2_streamed_figures_are_cumulative(steps: list[int], fresh: int, cached
 
 
 def everything(books: SqlBooks) -> list[Any]:
-    return [*books.days("acme", None, None), *books.days("blue", None, None), *books.spent(0)]
+    return [
+        *books.periods("acme"),
+        *books.periods("blue"),
+        *books.spent(0),
+    ]
 
 
 def calls(make: Any, draw: random.Random, count: int) -> list[UsageEvent]:
@@ -90,14 +94,14 @@ def test_m4_the_sum_over_tenants_is_the_sum_of_events(make: Any, books: SqlBooks
     events = calls(make, random.Random(seed), 60)
     books.add(events)
     whole = sum(event.cost_nanousd for event in events)
-    days = [row for tenant in ("acme", "blue") for row in books.days(tenant, None, None)]
+    days = [row for tenant in ("acme", "blue") for row in books.periods(tenant)]
     assert sum(row.cost_nanousd for row in days) == whole
     assert sum(one.cost_nanousd for one in books.spent(0)) == whole
     assert all(type(row.cost_nanousd) is int for row in days)
 
 
 def total(books: SqlBooks) -> UsageRow:
-    return sum(books.days("acme", None, None), UsageRow())
+    return sum(books.periods("acme"), UsageRow())
 
 
 def raw_events(books: SqlBooks) -> list[Any]:

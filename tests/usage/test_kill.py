@@ -66,7 +66,7 @@ def test_acknowledged_events_are_booked_exactly_once(tmp_path: Path) -> None:
         await recorder.stop()
         with control.read() as connection:
             ids = list(connection.exec_driver_sql("SELECT event_id FROM usage_events").scalars())
-        rows = books.days("acme", None, None)
+        rows = books.periods("acme")
         control.close()
         return ids, rows
 

@@ -36,6 +36,7 @@ OLD_FIELDS = [
     *("output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens", "quota_tokens"),
     *("cost_nanousd", "usage_source", "stream_end", "price_version", "trace_id"),
 ]
+OLD_SUMS = [name for name in SUMS[1:-2] if name != "fair_cost"]
 
 
 def old_books(path: Path, events: list[Any]) -> None:
@@ -47,9 +48,9 @@ def old_books(path: Path, events: list[Any]) -> None:
             marks = ", ".join("?" for _ in OLD_FIELDS)
             row = [fields[name] for name in OLD_FIELDS]
             connection.execute(f"INSERT INTO usage_events VALUES ({marks})", row)
-        sums = [len(events), *(sum(getattr(event, name) for event in events) for name in SUMS[1:-2]), 1, 1]
+        sums = [sum(getattr(event, name) for event in events) for name in OLD_SUMS]
         marks = ", ".join("?" for _ in range(14))
-        row = ["acme", "2026-09-21", "m1", "researcher", *sums]
+        row = ["acme", "2026-09-21", "m1", "researcher", len(events), *sums, 1, 1]
         connection.execute(f"INSERT INTO usage_daily VALUES ({marks})", row)
     connection.close()
 
@@ -65,7 +66,7 @@ def test_old_books_lose_nothing(tmp_path: Path, make: Any) -> None:
     for _ in range(2):  # the second start finds new books
         control = ControlDatabase(tmp_path / "control.db")
         books = SqlBooks(control)
-        (day,) = books.days("acme", None, None)
+        (day,) = books.periods("acme")
         assert (day.calls, day.cost_nanousd, day.estimated_calls, day.unpriced_calls) == (3, 2_468, 1, 1)
         assert [(one.hour * 3_600, one.calls) for one in books.spent(0)] == [(first, 2), (first + 3_600, 1)]
         assert books.add(events) == 0
@@ -73,7 +74,10 @@ def test_old_books_lose_nothing(tmp_path: Path, make: Any) -> None:
     control = ControlDatabase(tmp_path / "control.db")
     books = SqlBooks(control)
     books.add([make(4, timestamp=first, app_id="shop", fair_cost=7)])
-    assert [(row.app, row.calls) for row in books.days("acme", None, None)] == [(None, 3), ("shop", 1)]
+    assert [(row.app, row.calls) for row in books.periods("acme")] == [
+        (None, 3),
+        ("shop", 1),
+    ]
     assert books.run("acme", "run_1").calls == 4
     with control.read() as connection:
         names = set(connection.exec_driver_sql("SELECT name FROM sqlite_master").scalars())

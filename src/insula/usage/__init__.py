@@ -2,6 +2,7 @@
 
 from insula.usage.event import SCHEMA, UNPRICED, UsageEvent
 from insula.usage.outbox import Outbox
+from insula.usage.period import Period
 from insula.usage.prices import PriceBook
 from insula.usage.recorder import Books, Recorder
 from insula.usage.report import UsageReport, UsageReports
@@ -14,6 +15,7 @@ __all__ = [
     "UNPRICED",
     "Books",
     "Outbox",
+    "Period",
     "PriceBook",
     "Recorder",
     "Spent",

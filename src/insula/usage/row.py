@@ -13,6 +13,7 @@ from insula.usage.event import UNPRICED, UsageEvent
 
 HOUR_S = 3_600
 _DAY_S = 86_400
+_DAY_WIDTH = len("2026-11-23")
 
 SUMS = (
     "calls",
@@ -22,6 +23,7 @@ SUMS = (
     "output_tokens",
     "reasoning_tokens",
     "quota_tokens",
+    "fair_cost",
     "cost_nanousd",
     "estimated_calls",
     "unpriced_calls",
@@ -31,13 +33,15 @@ SUMS = (
 
 @dataclass(frozen=True, slots=True)
 class UsageRow:
-    """Sums over calls; ``day``, ``app``, ``agent``, ``model`` are ``None`` where the row spans them all.
+    """Sums over calls; ``period``, ``app``, ``agent``, ``model`` are ``None`` where the row spans them all.
+
+    ``period`` is an hour (``2026-11-23T14``), a day (``2026-11-23``) or a month (``2026-11``), in UTC.
 
     ``estimated_calls`` are those whose tokens the provider did not state in full, ``unpriced_calls`` those
     whose model has no known price: they count as cost 0, and the row says how many.
     """
 
-    day: str | None = None
+    period: str | None = None
     model: str | None = None
     agent: str | None = None
     app: str | None = None
@@ -48,6 +52,7 @@ class UsageRow:
     output_tokens: int = 0
     reasoning_tokens: int = 0
     quota_tokens: int = 0
+    fair_cost: int = 0
     cost_nanousd: int = 0
     estimated_calls: int = 0
     unpriced_calls: int = 0
@@ -60,10 +65,16 @@ class UsageRow:
         """Return the figures that add up, by name."""
         return {name: getattr(self, name) for name in SUMS}
 
+    @property
+    def day(self) -> str | None:
+        """The day that the row lies in; ``None`` if it spans more."""
+        return self.period[:_DAY_WIDTH] if self.period and len(self.period) >= _DAY_WIDTH else None
+
     def as_dict(self) -> dict[str, str | int | None]:
         """Return the row for the wire; ``cost_usd`` is the exact decimal of ``cost_nanousd``."""
-        words = {"day": self.day, "model": self.model, "agent": self.agent, "app": self.app}
-        return {**words, **self.sums(), "cost_usd": usd(self.cost_nanousd)}
+        where = {"period": self.period, "day": self.day}
+        who = {"model": self.model, "agent": self.agent, "app": self.app}
+        return {**where, **who, **self.sums(), "cost_usd": usd(self.cost_nanousd)}
 
 
 def figures_of(event: UsageEvent) -> tuple[int, ...]:

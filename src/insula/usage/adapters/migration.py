@@ -21,10 +21,12 @@ def bring_up(connection: Connection) -> None:
     there = set(inspect(connection).get_table_names())
     without_apps = DAILY.name in there and "app_id" not in _columns(connection, DAILY)
     without_hours = EVENTS.name in there and HOURLY.name not in there
-    if EVENTS.name in there:
-        _add_columns(connection, EVENTS)
     if without_apps:
         connection.exec_driver_sql(f"ALTER TABLE {DAILY.name} RENAME TO {_OLD_DAILY}")
+        there.remove(DAILY.name)
+    for table in METADATA.tables.values():
+        if table.name in there:
+            _add_columns(connection, table)
     METADATA.create_all(connection)
     for table in METADATA.tables.values():
         for index in table.indexes:
@@ -48,7 +50,8 @@ def _add_columns(connection: Connection, table: Table) -> None:
 
 
 def _carry_days_over(connection: Connection) -> None:
-    names = ", ".join(("tenant_id", "day", "agent_id", "model_id", *SUMS))
+    old = {column["name"] for column in inspect(connection).get_columns(_OLD_DAILY)}
+    names = ", ".join(("tenant_id", "day", "agent_id", "model_id", *(name for name in SUMS if name in old)))
     connection.exec_driver_sql(
         f"INSERT INTO {DAILY.name} (app_id, {names}) SELECT '', {names} FROM {_OLD_DAILY}"  # noqa: S608
     )

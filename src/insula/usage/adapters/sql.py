@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import Protocol
 
 from sqlalchemy import Connection, func, select
 
-from insula.usage.adapters import migration, spending
+from insula.usage.adapters import migration, reading, spending
 from insula.usage.adapters.posting import ADD_DAY, ADD_HOUR, INSERT_EVENT, event_row, of_events, totals
 from insula.usage.adapters.rerating import Place, rerate_page
-from insula.usage.adapters.tables import ADJUSTMENTS, DAILY, EVENTS
+from insula.usage.adapters.tables import ADJUSTMENTS, EVENTS
 from insula.usage.event import UNPRICED, UsageEvent
+from insula.usage.period import Period
 from insula.usage.rating import Rate, Rerated
 from insula.usage.row import SUMS, UsageRow, day_of, hour_of
 from insula.usage.spent import Spent
@@ -47,16 +48,12 @@ class SqlBooks:
                 connection.exec_driver_sql(ADD_DAY, totals(posted, day_of))
         return len(fresh)
 
-    def days(self, tenant: str, since: str | None, until: str | None) -> list[UsageRow]:
-        """Return one row per day, app, agent and model, from day ``since`` to ``until`` (both included)."""
-        query = select(DAILY).where(DAILY.c.tenant_id == tenant)
-        if since is not None:
-            query = query.where(DAILY.c.day >= since)
-        if until is not None:
-            query = query.where(DAILY.c.day <= until)
+    def periods(
+        self, tenant: str, by: Period = Period.DAY, since: str | None = None, until: str | None = None
+    ) -> list[UsageRow]:
+        """Return one row per period, app, agent and model; days ``since`` and ``until`` are included."""
         with self._database.read() as connection:
-            found = connection.execute(query.order_by(*DAILY.primary_key)).mappings().all()
-        return [_row(one) for one in found]
+            return reading.periods(connection, tenant, by, since, until)
 
     def spent(self, since: float, until: float | None = None) -> list[Spent]:
         """Return what was spent in events with ``since <= timestamp <= until``, exact at both edges.
@@ -106,14 +103,3 @@ def _known(connection: Connection, event_ids: Iterable[str]) -> set[str]:
     wanted = json.dumps(list(event_ids))
     query = f"select event_id from {EVENTS.name} where event_id in (select value from json_each(?))"  # noqa: S608
     return set(connection.exec_driver_sql(query, (wanted,)).scalars())
-
-
-def _row(found: Any) -> UsageRow:
-    sums = {name: found[name] for name in SUMS}
-    return UsageRow(
-        day=found["day"],
-        app=found["app_id"] or None,
-        agent=found["agent_id"] or None,
-        model=found["model_id"],
-        **sums,
-    )
