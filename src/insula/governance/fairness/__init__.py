@@ -1,0 +1,23 @@
+"""Fair queuing: whose turn it is when there is not enough for all. Pure; the order is the only decision."""
+
+from insula.governance.fairness.dominant import Capacity, Demand, dominant_ns, kv_token_ns, model_call
+from insula.governance.fairness.item import Item
+from insula.governance.fairness.lane import Lane
+from insula.governance.fairness.queue import FairQueue
+from insula.governance.fairness.report import FairnessReport, TenantFairness, WaitingTimes
+from insula.governance.fairness.weight import Weight
+
+__all__ = [
+    "Capacity",
+    "Demand",
+    "FairQueue",
+    "FairnessReport",
+    "Item",
+    "Lane",
+    "TenantFairness",
+    "WaitingTimes",
+    "Weight",
+    "dominant_ns",
+    "kv_token_ns",
+    "model_call",
+]

@@ -1,0 +1,207 @@
+"""Start-time fair order: who has received least goes first.
+
+Each contender has a counter, the service it was charged. The one with the lowest counter is served
+next; that is the one with the highest debt. Who comes back after having nothing to do is *lifted* to
+the lowest counter of those who contend, or to the virtual time when nobody does, so idling earns no
+credit. The virtual time is the highest counter at which anybody was served in turn (Goyal, Vin and Cheng,
+"Start-time Fair Queueing", 1996; with correction after service as in Sheng et al., "Fairness in Serving
+Large Language Models", 2024).
+
+The same race is run twice: between tenants, and between the flows of one lane of a tenant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator
+from heapq import heapify, heappop, heappush, heapreplace
+from typing import Any, Generic, TypeVar
+
+_SLACK = 64
+_REMEMBERED = 10_000
+
+Entry = tuple[int, int, str, Any]
+
+
+class Contender:
+    """One who is served in turn. Ordered by counter, then by how long its head waits, then by name.
+
+    ``entry`` is its valid place in the heap while it contends, ``resting`` its place among those who have
+    nothing to do but are still remembered.
+    """
+
+    __slots__ = ("counter", "entry", "name", "resting", "since_us")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.counter = 0
+        self.since_us = 0
+        self.entry: Entry | None = None
+        self.resting: Entry | None = None
+
+    def __lt__(self, other: Contender) -> bool:
+        """Compared only when two entries bear one name: one is out of date, and either order will do."""
+        return False
+
+
+C = TypeVar("C", bound=Contender)
+
+
+class Race(Generic[C]):
+    """Contenders in fair order. Every operation takes O(log n), amortised.
+
+    A contender's heap entry may lag behind a counter that rose; it is put right when it reaches the top.
+    Only a counter that falls needs a new entry at once.
+    """
+
+    __slots__ = (
+        "_awake",
+        "_gone",
+        "_heap",
+        "_highest",
+        "_make",
+        "_members",
+        "_resting",
+        "contending",
+        "time",
+    )
+
+    def __init__(self, make: Callable[[str], C], gone: Callable[[C], None] | None = None) -> None:
+        """``make`` a member by its name; ``gone`` is told who was forgotten."""
+        self._make = make
+        self._gone = gone
+        self._members: dict[str, C] = {}
+        self._heap: list[Entry] = []
+        self._resting: list[Entry] = []
+        self._awake = 0
+        self._highest = 0
+        self.contending = 0
+        self.time = 0
+
+    def __iter__(self) -> Iterator[C]:
+        """Everybody that is remembered, in no order."""
+        return iter(self._members.values())
+
+    def find(self, name: str) -> C | None:
+        """Return who is remembered by that name."""
+        return self._members.get(name)
+
+    def awake(self, name: str) -> C:
+        """Return the member of that name, who from now on has something to do; a new one if need be."""
+        member = self._members.get(name)
+        if member is None:
+            member = self._members[name] = self._make(name)
+            self._awake += 1
+        elif member.resting is not None:
+            member.resting = None
+            self._awake += 1
+        return member
+
+    def join(self, member: C) -> None:
+        """Let ``member`` contend, lifted. ``since_us`` is set already."""
+        self.lift(member)
+        self.contending += 1
+        self._push(member)
+
+    def lift(self, member: C) -> None:
+        """Take away the credit of somebody who did not contend."""
+        floor = self.floor()
+        if member.counter < floor:
+            member.counter = floor
+
+    def leave(self, member: C) -> None:
+        """Let ``member`` contend no more."""
+        if member.entry is not None:
+            member.entry = None
+            self.contending -= 1
+
+    def moved(self, member: C) -> None:
+        """Note that the counter of a contender, or its head, changed."""
+        entry = member.entry
+        if entry is None:
+            return
+        if member.counter < entry[0] or (member.counter == entry[0] and member.since_us < entry[1]):
+            self._push(member)
+
+    def first(self) -> C | None:
+        """Return who goes first."""
+        heap = self._heap
+        while heap:
+            entry = heap[0]
+            member: C = entry[3]
+            if member.entry is not entry:
+                heappop(heap)
+            elif member.counter == entry[0] and member.since_us == entry[1]:
+                return member
+            else:
+                fresh = member.entry = (member.counter, member.since_us, member.name, member)
+                heapreplace(heap, fresh)
+        return None
+
+    def in_order(self) -> Generator[C, None, None]:
+        """Everybody who contends, from the first on. Nothing may change meanwhile; close it when done."""
+        seen: list[Entry] = []
+        try:
+            while (member := self.first()) is not None:
+                seen.append(heappop(self._heap))
+                yield member
+        finally:
+            for entry in seen:
+                heappush(self._heap, entry)
+
+    def floor(self) -> int:
+        """Return the counter at which somebody enters who has no service on record."""
+        first = self.first()
+        return self.time if first is None else first.counter
+
+    def advance(self, counter: int) -> None:
+        """Note that somebody was served at ``counter``; forget who rests below everybody that contends."""
+        if counter > self.time:
+            self.time = counter
+        resting = self._resting
+        while resting and resting[0][0] <= self._heap[0][0]:
+            self._forget(heappop(resting))
+
+    def rest(self, member: C) -> None:
+        """Note that ``member`` has nothing to do. It is forgotten once its return would lift it anyway.
+
+        When nobody has anything to do the race is over, and the next one starts level.
+        """
+        self._awake -= 1
+        if member.counter > self._highest:
+            self._highest = member.counter
+        if not self._awake:
+            self._start_level()
+        elif member.counter <= self.floor():
+            self._drop(member)
+        else:
+            entry = member.resting = (member.counter, 0, member.name, member)
+            heappush(self._resting, entry)
+            if len(self._resting) > _REMEMBERED:
+                self._forget(heappop(self._resting))
+
+    def _start_level(self) -> None:
+        self.time = max(self.time, self._highest)
+        self._resting.clear()
+        self._heap.clear()
+        members, self._members = self._members, {}
+        if self._gone is not None:
+            for member in members.values():
+                self._gone(member)
+
+    def _forget(self, entry: Entry) -> None:
+        member = entry[3]
+        if member.resting is entry:
+            self._drop(member)
+
+    def _drop(self, member: C) -> None:
+        del self._members[member.name]
+        if self._gone is not None:
+            self._gone(member)
+
+    def _push(self, member: C) -> None:
+        heap = self._heap
+        entry = member.entry = (member.counter, member.since_us, member.name, member)
+        heappush(heap, entry)
+        if len(heap) > 2 * self.contending + _SLACK:
+            heap[:] = [kept for kept in heap if kept[3].entry is kept]
+            heapify(heap)
