@@ -4,27 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager
-from typing import Protocol
 
 from sqlalchemy import Connection, func, select
 
 from insula.usage.adapters import migration, reading, spending
+from insula.usage.adapters.database import Database
 from insula.usage.adapters.posting import ADD_DAY, ADD_HOUR, INSERT_EVENT, event_row, of_events, totals
 from insula.usage.adapters.rerating import Place, rerate_page
 from insula.usage.adapters.tables import ADJUSTMENTS, EVENTS
 from insula.usage.event import UNPRICED, UsageEvent
-from insula.usage.period import Period
+from insula.usage.focus import Group
+from insula.usage.period import Month, Period
 from insula.usage.rating import Rate, Rerated
 from insula.usage.row import SUMS, UsageRow, day_of, hour_of
 from insula.usage.spent import Spent
-
-
-class Database(Protocol):
-    """The part of the control database that the books need."""
-
-    def begin(self) -> AbstractContextManager[Connection]: ...
-    def read(self) -> AbstractContextManager[Connection]: ...
 
 
 class SqlBooks:
@@ -54,6 +47,11 @@ class SqlBooks:
         """Return one row per period, app, agent and model; days ``since`` and ``until`` are included."""
         with self._database.read() as connection:
             return reading.periods(connection, tenant, by, since, until)
+
+    def groups(self, tenant: str, month: Month) -> list[Group]:
+        """Return a month's calls by day, app, agent, model, kind and provider."""
+        with self._database.read() as connection:
+            return reading.groups(connection, tenant, month)
 
     def spent(self, since: float, until: float | None = None) -> list[Spent]:
         """Return what was spent in events with ``since <= timestamp <= until``, exact at both edges.

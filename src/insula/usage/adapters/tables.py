@@ -58,6 +58,7 @@ HOURLY = _totals("usage_hourly", "hour", Integer)
 Index("usage_hourly_by_hour", HOURLY.c.hour)
 
 DAILY = _totals("usage_daily", "day", String)
+Index("usage_daily_by_day", DAILY.c.day)
 
 ADJUSTMENTS = Table(
     "usage_adjustments",
