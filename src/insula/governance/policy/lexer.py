@@ -95,12 +95,12 @@ def _string(text: str, at: int) -> str:
         if digits is None:
             if found[4] not in _SIMPLE:
                 raise Complaint(
-                    at + found.start(), f"\\{found[4]} means nothing", "write \\\\ for one backslash, or r'…'"
+                    at + 1 + found.start(), f"\\{found[4]} means nothing", "write \\\\ for one backslash, or r'…'"
                 )
             return _SIMPLE[found[4]]
         point = int(digits, 16)
         if point > 0x10FFFF or 0xD800 <= point <= 0xDFFF:
-            raise Complaint(at + found.start(), "this is no character", "give a Unicode code point")
+            raise Complaint(at + 1 + found.start(), "this is no character", "give a Unicode code point")
         return chr(point)
 
     return _ESCAPE.sub(meant, text[1:-1])

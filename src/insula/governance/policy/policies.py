@@ -91,6 +91,9 @@ class PolicySet:
         """Return one policy."""
         return next((one for one in self.at(scope) if one.policy.name == name), None)
 
+    def __bool__(self) -> bool:
+        return bool(self._levels)
+
     def __iter__(self) -> Iterator[Held]:
         for level in sorted(self._levels):
             yield from self._levels[level]
