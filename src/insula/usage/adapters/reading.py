@@ -12,6 +12,21 @@ from insula.usage.focus import Group
 from insula.usage.period import Month, Period, hour_name, hours_since_epoch
 from insula.usage.row import SUMS, UsageRow
 
+_OF_EVENT = f"(SELECT ifnull(sum(%s), 0) FROM {ADJUSTMENTS.name} a WHERE a.event_id = e.event_id)"  # noqa: S608
+SUMS_OF_EVENTS = (
+    "count(*)",
+    *(f"sum({name})" for name in SUMS[1:-3]),
+    f"sum(cost_nanousd + {_OF_EVENT % 'delta_nanousd'})",
+    "sum(usage_source <> 'provider')",
+    f"sum((price_version = '{UNPRICED}') + {_OF_EVENT % 'delta_unpriced'})",
+)
+"""How ``SUMS`` come from events ``e`` and the corrections beside them, as SQL."""
+
+_GROUPS = f"""
+SELECT day, ifnull(app_id, ''), ifnull(agent_id, ''), model_id, kind, provider, {", ".join(SUMS_OF_EVENTS)}
+FROM {EVENTS.name} e WHERE tenant_id = ? AND timestamp >= ? AND timestamp < ?
+GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY 1, 2, 3, 4, 5, 6
+"""  # noqa: S608 - names of our own
 _WIDTH = {Period.DAY: len("2026-11-23"), Period.MONTH: len("2026-11")}
 _ADDED = ", ".join(f"sum({name})" for name in SUMS)
 _FIRST, _LAST = "", "9"
@@ -41,17 +56,6 @@ def periods(
 def _row(period: str, row: Any) -> UsageRow:
     sums = dict(zip(SUMS, row[4:], strict=True))
     return UsageRow(period=period, app=row[1] or None, agent=row[2] or None, model=row[3], **sums)
-
-
-_OF_EVENT = f"(SELECT ifnull(sum(%s), 0) FROM {ADJUSTMENTS.name} a WHERE a.event_id = e.event_id)"  # noqa: S608
-_GROUPS = f"""
-SELECT day, ifnull(app_id, ''), ifnull(agent_id, ''), model_id, kind, provider, count(*),
-  {", ".join(f"sum({name})" for name in SUMS[1:-3])},
-  sum(cost_nanousd + {_OF_EVENT % "delta_nanousd"}), sum(usage_source <> 'provider'),
-  sum((price_version = '{UNPRICED}') + {_OF_EVENT % "delta_unpriced"})
-FROM {EVENTS.name} e WHERE tenant_id = ? AND timestamp >= ? AND timestamp < ?
-GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY 1, 2, 3, 4, 5, 6
-"""  # noqa: S608 - names of our own
 
 
 def groups(connection: Connection, tenant: str, month: Month) -> list[Group]:
