@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from insula.governance.fairness.histogram import Histogram
+
 
 class Account:
     """Figures of one tenant. Kept for display: no decision reads them.
@@ -16,9 +18,11 @@ class Account:
         "at_service",
         "at_us",
         "backlogged_us",
+        "batch_waits",
         "dispatches",
         "entitled",
         "gap",
+        "interactive_waits",
         "most_in_flight",
         "offered",
         "received",
@@ -29,6 +33,8 @@ class Account:
     )
 
     def __init__(self) -> None:
+        self.interactive_waits: Histogram | None = None
+        self.batch_waits: Histogram | None = None
         self.weight = 1.0
         self.dispatches = 0
         self.service = 0

@@ -6,11 +6,13 @@ from collections.abc import Callable
 
 from insula.governance.fairness.account import Account
 from insula.governance.fairness.histogram import Histogram
-from insula.governance.fairness.item import Slip
+from insula.governance.fairness.item import Item, Slip
+from insula.governance.fairness.lane import Lane
 from insula.governance.fairness.race import Race
 from insula.governance.fairness.tenant import Tenant
 
 _PAST = 4096
+_BATCH = Lane.BATCH
 
 
 class Meter:
@@ -41,7 +43,11 @@ class Meter:
 
     def account(self, name: str) -> Account:
         """Return the account of a tenant that is seen for the first time, or again."""
-        return self._past.pop(name, None) or Account()
+        account = self._past.pop(name, None)
+        if account is None:
+            return Account()
+        account.interactive_waits = account.batch_waits = None  # its label may be another by now
+        return account
 
     def part(self, tenant: Tenant) -> None:
         """Keep the account of a tenant that is about to be forgotten."""
@@ -76,18 +82,24 @@ class Meter:
         if self._peak is tenant:
             self._peak = None
 
-    def served(self, tenant: Tenant, slip: Slip, units: int) -> None:
-        """Note a dispatch that is about to be charged ``units``."""
+    def served(self, tenant: Tenant, slip: Slip, cost: int, units: int) -> None:
+        """Note a dispatch, charged ``cost``; that is ``units`` on the tenant's counter."""
+        account = tenant.account
         self.dispatches += 1
-        tenant.account.dispatches += 1
-        self._wait(slip)
+        account.dispatches += 1
+        waits = account.batch_waits if slip.item.lane is _BATCH else account.interactive_waits
+        (waits or self._waits(account, slip.item)).add(self.now_us - slip.since_us)
         if units > self.largest:
             self.largest = units
-        if tenant.in_flight > tenant.account.most_in_flight:
-            tenant.account.most_in_flight = tenant.in_flight
+        if tenant.in_flight > account.most_in_flight:
+            account.most_in_flight = tenant.in_flight
+        self._service += cost
+        self._entitlement += cost / self._weights
+        account.service += cost
+        account.received += cost
 
-    def charged(self, tenant: Tenant, cost: int) -> None:
-        """Note service, or its correction."""
+    def corrected(self, tenant: Tenant, cost: int) -> None:
+        """Note that what was charged before changed by ``cost``."""
         account = tenant.account
         account.service += cost
         self._service += cost
@@ -110,25 +122,28 @@ class Meter:
         """Measure a tenant whose counter moved against the lowest and the highest of those who wait."""
         if floor is None:
             return
-        self._apart(tenant, tenant.counter - floor.counter)
+        account, lowest, counter = tenant.account, floor.counter, tenant.counter
+        if counter - lowest > account.gap:
+            account.gap = counter - lowest
+            self.gap = max(self.gap, account.gap)
         peak = self._peak
-        if tenant.entry is not None and (peak is None or tenant.counter > peak.counter):
+        if peak is None or counter > peak.counter:
+            if tenant.entry is None:
+                return
             self._peak = peak = tenant
-        if peak is not None:
-            self._apart(floor, peak.counter - floor.counter)
+        if peak.counter - lowest > floor.account.gap:
+            floor.account.gap = peak.counter - lowest
+            self.gap = max(self.gap, floor.account.gap)
 
-    def _apart(self, tenant: Tenant, units: int) -> None:
-        if units > tenant.account.gap:
-            tenant.account.gap = units
-            if units > self.gap:
-                self.gap = units
-
-    def _wait(self, slip: Slip) -> None:
-        key = (self._label_of(slip.item.tenant), slip.item.lane.value)
-        histogram = self.waiting.get(key)
-        if histogram is None:
-            histogram = self.waiting[key] = Histogram()
-        histogram.add(self.now_us - slip.since_us)
+    def _waits(self, account: Account, item: Item) -> Histogram:
+        """Return where waiting times of a tenant's lane are counted, and remember it."""
+        key = (self._label_of(item.tenant), item.lane.value)
+        histogram = self.waiting.setdefault(key, Histogram())
+        if item.lane is _BATCH:
+            account.batch_waits = histogram
+        else:
+            account.interactive_waits = histogram
+        return histogram
 
     def _open(self, account: Account) -> None:
         account.at_us = self.now_us

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from fractions import Fraction
 
 from insula.governance.fairness.backfill import first_that_fits, inherit, pass_over
+from insula.governance.fairness.flow import Flow
 from insula.governance.fairness.item import Item, Slip
 from insula.governance.fairness.meter import Meter
 from insula.governance.fairness.race import Race
@@ -93,7 +94,8 @@ class FairQueue:
         if tenant is None:
             return None
         if fits is None:
-            self._refresh(tenant)
+            if tenant.batch_order:
+                self._refresh(tenant)
             return self._dispatch(tenant, [])
         budget = self._skip_budget * self._meter.largest
         found = first_that_fits(self._race, fits, budget, self._refresh)
@@ -105,15 +107,19 @@ class FairQueue:
         if slip is not None and not slip.queued and cost_so_far > slip.charged:
             self._correct(slip, cost_so_far)
 
-    def settle(self, item_id: str, cost: int) -> None:
-        """End an item in flight: what it was charged is corrected to ``cost``. Unknown ids are ignored."""
+    def settle(self, item_id: str, cost: int) -> int:
+        """End an item in flight: what it was charged is corrected to ``cost``. Return what it was charged.
+
+        Unknown ids are ignored: they were charged nothing.
+        """
         slip = self._slips.get(item_id)
         if slip is None or slip.queued:
-            return
+            return 0
         del self._slips[item_id]
         self._correct(slip, cost)
         self._land(slip)
         self._rest_if_idle(slip)
+        return slip.charged
 
     def requeue(self, item_id: str, now_us: int, *, keep_charge: bool) -> None:
         """Put an item in flight back to its place in the line, because it could not run after all.
@@ -139,7 +145,8 @@ class FairQueue:
             return False
         del self._slips[item_id]
         slip.queued = False
-        slip.tenant.remove(slip)
+        slip.flow.cancel(slip)
+        slip.tenant.queued -= 1
         self._queued -= 1
         if slip.charged:
             self._correct(slip, 0)
@@ -183,29 +190,51 @@ class FairQueue:
     def _dispatch(self, tenant: Tenant, passed: list[Tenant]) -> Item:
         slip = tenant.head
         assert slip is not None
-        flow, price = slip.flow, slip.price
+        flow, item = slip.flow, slip.item
         slip.queued = False
         tenant.in_flight += 1
         flow.in_flight += 1
-        self._race.advance(tenant.counter)
-        flow.race.advance(flow.counter)
-        self._meter.served(tenant, slip, price)
-        if price:
-            slip.weight = tenant.weight
-            self._charge(slip, slip.item.cost)
-            tenant.skipped = max(0, tenant.skipped - price)
-            pass_over(self._race, passed, price)
-        tenant.remove(slip)
-        self._queued -= 1
-        self._review(tenant)
-        self._meter.compare(tenant, self._race.first())
-        return slip.item
+        if tenant.counter > self._race.time:
+            self._race.advance(tenant.counter)
+        if flow.counter > flow.race.time:
+            flow.race.advance(flow.counter)
+        paid = slip.charged > 0
+        if paid:
+            self._meter.served(tenant, slip, 0, 0)
+        else:
+            units = self._charge(slip, tenant, flow, item.cost)
+            if tenant.skipped:
+                tenant.skipped = max(0, tenant.skipped - units)
+            if passed:
+                pass_over(self._race, passed, units)
+        self._remove(tenant, flow, paid)
+        return item
 
-    def _charge(self, slip: Slip, cost: int) -> None:
-        slip.charged += cost
-        slip.flow.counter += cost
-        slip.tenant.counter += cost * slip.weight.rate
-        self._meter.charged(slip.tenant, cost)
+    def _charge(self, slip: Slip, tenant: Tenant, flow: Flow, cost: int) -> int:
+        """Charge a dispatch; return the units on the tenant's counter."""
+        slip.charged = cost
+        weight = slip.weight = tenant.weight
+        units = cost * weight.rate
+        tenant.counter += units
+        flow.counter += cost
+        self._meter.served(tenant, slip, cost, units)
+        return units
+
+    def _remove(self, tenant: Tenant, flow: Flow, paid: bool) -> None:
+        """Take what was dispatched out of the lines.
+
+        If it was ``paid`` before, its tenant's counter did not rise, and the entry in the race may be too late.
+        """
+        flow.take_head()
+        tenant.queued -= 1
+        self._queued -= 1
+        race = self._race
+        if tenant.find_head() is None:
+            race.leave(tenant)
+            self._meter.leaves(tenant)
+        elif paid:
+            race.moved(tenant)
+        self._meter.compare(tenant, race.first())
 
     def _correct(self, slip: Slip, cost: int) -> None:
         """Make the charge ``cost`` in all."""
@@ -214,7 +243,10 @@ class FairQueue:
         if not difference:
             return
         self._meter.erred(tenant, (cost - slip.item.cost) * slip.weight.rate)
-        self._charge(slip, difference)
+        slip.charged = cost
+        tenant.counter += difference * slip.weight.rate
+        flow.counter += difference
+        self._meter.corrected(tenant, difference)
         flow.race.moved(flow)
         self._review(tenant)
         if tenant.entry is not None:

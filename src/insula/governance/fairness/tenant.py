@@ -11,6 +11,9 @@ from insula.governance.fairness.lane import Lane
 from insula.governance.fairness.race import Contender, Race
 from insula.governance.fairness.weight import Weight
 
+_INTERACTIVE, _BATCH = Lane  # finding a member by name takes longer than queueing an item
+_SLACK = 16
+
 
 class Tenant(Contender):
     """What is queued and in flight for one tenant.
@@ -53,17 +56,17 @@ class Tenant(Contender):
 
     def flow(self, lane: Lane, name: str) -> Flow:
         """Return the flow of that name in a lane, which from now on has something to do."""
-        flow = self._race(lane).awake(name)
-        flow.blocked = name in self.blocked_flows
-        return flow
+        race = self.batch if lane is _BATCH else self.interactive
+        return (race or self._open_lane(lane)).awake(name)
 
     def enqueue(self, slip: Slip) -> None:
         """Put an item at the end of its flow."""
         slip.flow.append(slip)
         self.queued += 1
-        if slip.item.lane is Lane.BATCH:
+        if slip.item.lane is _BATCH:
             self.batch_order.append(slip)
-            self._sweep_batch_order()
+            if len(self.batch_order) > 2 * self.queued + _SLACK:
+                self.batch_order = deque(slip for slip in self.batch_order if _waits(slip, self.batch))
 
     def put_back(self, slip: Slip) -> None:
         """Put an item that was taken back to where it stood."""
@@ -74,21 +77,17 @@ class Tenant(Contender):
             at = next((i for i, other in enumerate(order) if other.place > slip.place), len(order))
             order.insert(at, slip)
 
-    def remove(self, slip: Slip) -> None:
-        """Take a queued item out."""
-        slip.flow.remove(slip)
-        self.queued -= 1
-
     def find_head(self) -> Slip | None:
         """Choose what this tenant would run next: interactive before batch, then by flow."""
-        flow = None
-        if self.interactive is not None:
-            flow = self.interactive.first()
-        if flow is None and self.batch is not None:
-            flow = self.batch.first()
-        head = self.head = None if flow is None else flow.head
-        if head is not None:
-            self.since_us = head.since_us
+        race = self.interactive
+        if race is None or not race.contending:
+            race = self.batch
+        flow = None if race is None else race.first()
+        if flow is None:
+            self.head = None
+            return None
+        head = self.head = flow.line[0]
+        self.since_us = head.since_us
         return head
 
     def age(self, before_us: int) -> bool:
@@ -100,9 +99,9 @@ class Tenant(Contender):
             if not _waits(slip, self.batch):
                 continue
             old = slip.flow
-            old.remove(slip)
+            old.take_head()
             old.rest_if_idle()
-            slip.flow = self.flow(Lane.INTERACTIVE, slip.item.flow)
+            slip.flow = self.flow(_INTERACTIVE, slip.item.flow)
             slip.flow.append(slip)
             moved = True
         return moved
@@ -115,30 +114,18 @@ class Tenant(Contender):
             self.blocked_flows.discard(name)
         for race in (self.interactive, self.batch):
             flow = None if race is None else race.find(name)
-            if flow is not None and flow.line:
+            if flow is not None:
                 flow.blocked = blocked
-                flow.settle_in()
+                if flow.queued:
+                    flow.settle_in()
 
-    def _race(self, lane: Lane) -> Race[Flow]:
-        race = self.interactive if lane is Lane.INTERACTIVE else self.batch
-        if race is None:
-            race = new_race()
-            if lane is Lane.INTERACTIVE:
-                self.interactive = race
-            else:
-                self.batch = race
+    def _open_lane(self, lane: Lane) -> Race[Flow]:
+        race: Race[Flow] = Race(lambda name: Flow(name, race, name in self.blocked_flows))
+        if lane is _BATCH:
+            self.batch = race
+        else:
+            self.interactive = race
         return race
-
-    def _sweep_batch_order(self) -> None:
-        """Drop what left the batch lane meanwhile, so that the line never outgrows what is queued."""
-        if len(self.batch_order) > 2 * self.queued + 16:
-            self.batch_order = deque(slip for slip in self.batch_order if _waits(slip, self.batch))
-
-
-def new_race() -> Race[Flow]:
-    """A race between flows."""
-    race: Race[Flow] = Race(lambda name: Flow(name, race))
-    return race
 
 
 def _waits(slip: Slip, batch: Race[Flow] | None) -> bool:
