@@ -22,6 +22,7 @@ from insula.api.routes import (
     limits,
     models,
     platform,
+    policies,
     runs,
     runtimes,
     tenants,
@@ -79,7 +80,7 @@ def _routed() -> FastAPI:
 
 def _control_plane() -> APIRouter:
     router = APIRouter(responses={"4XX": _PROBLEM, "5XX": _PROBLEM})
-    for room in (tenants, agents, runs, models, limits, keys, usage, runtimes, audit, platform):
+    for room in (tenants, agents, runs, models, limits, policies, keys, usage, runtimes, audit, platform):
         router.include_router(room.router)
     return router
 

@@ -45,7 +45,7 @@ def test_without_a_provider_the_strictest_place_is_shown(capsys: pytest.CaptureF
 
 
 def test_an_assumption_is_said(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("limits explain claude-opus-9 --input 1 --output 1".split()) == 0
+    assert run(["limits", "explain", "claude-opus-9", "--input", "1", "--output", "1"]) == 0
     output, talk = capsys.readouterr()
     assert "x      15 =" in output
     assert "warning: no row speaks of claude-opus-9" in talk
@@ -64,7 +64,7 @@ def test_an_own_file_counts(
     found = told(capsys, "limits explain big --input 1 --output 1 --on 2026-02-01")
     assert (found["quota"], found["sum_milli"]) == (3, 2_501)
     own.write_text(own.read_text().replace("2500", "-1"))
-    assert run("limits explain big --input 1 --output 1".split()) == 1
+    assert run(["limits", "explain", "big", "--input", "1", "--output", "1"]) == 1
     assert "out is -1" in capsys.readouterr().err
 
 

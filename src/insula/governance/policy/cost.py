@@ -19,7 +19,7 @@ MOST_TEXT = 4_096
 _NODE = 2
 _ROUND = 6
 _CHARACTERS_PER_UNIT = 16
-_PATTERN, _PER_CHARACTER = 100, 40
+_PATTERN, _PER_CHARACTER = 100, 100
 _NUMBER_LENGTH = 400  # a double written out: at most 309 digits before the point
 _CONVERSION = 10
 

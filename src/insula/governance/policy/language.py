@@ -69,7 +69,7 @@ VARIABLES: dict[str, Variable] = {
     **_window("hour"),
     **_window("day"),
     **_window("month"),
-    "now": Variable(TIME, "the time, UTC", "the present"),
+    "now": Variable(TIME, "the time, UTC", "noon of 2026-01-01"),
 }
 
 GROUPS = frozenset(path.rpartition(".")[0] for path in VARIABLES if "." in path) | {"usage"}

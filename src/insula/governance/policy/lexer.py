@@ -95,7 +95,9 @@ def _string(text: str, at: int) -> str:
         if digits is None:
             if found[4] not in _SIMPLE:
                 raise Complaint(
-                    at + 1 + found.start(), f"\\{found[4]} means nothing", "write \\\\ for one backslash, or r'…'"
+                    at + 1 + found.start(),
+                    f"\\{found[4]} means nothing",
+                    "write \\\\ for one backslash, or r'…'",
                 )
             return _SIMPLE[found[4]]
         point = int(digits, 16)

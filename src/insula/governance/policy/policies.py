@@ -12,6 +12,7 @@ from insula.governance.policy.facts import Facts, TooLarge, read
 from insula.governance.policy.lowering import flat
 from insula.governance.policy.policy import Compiled, Mode, Policy, compile_expression
 from insula.governance.policy.shadow import Tally
+from insula.governance.scope import PLATFORM
 from insula.kernel.errors import InvalidRequest
 
 MOST_PER_LEVEL = 16
@@ -64,13 +65,8 @@ class PolicySet:
     def put(self, held: Held) -> None:
         """Add a policy, or replace the one of that name. Raises ``InvalidRequest`` beyond the bound."""
         policy = held.policy
+        self.must_fit(policy.scope, policy.name)
         others = [one for one in self.at(policy.scope) if one.policy.name != policy.name]
-        if len(others) >= MOST_PER_LEVEL:
-            raise InvalidRequest(
-                f"{policy.scope} has {MOST_PER_LEVEL} policies already",
-                hint="delete one, or put two into one expression",
-                field="name",
-            )
         self._levels[policy.scope] = tuple(sorted([*others, held], key=lambda one: one.policy.name))
         self._plans = {}
 
@@ -92,7 +88,18 @@ class PolicySet:
         return next((one for one in self.at(scope) if one.policy.name == name), None)
 
     def __bool__(self) -> bool:
+        """Whether any level has a policy."""
         return bool(self._levels)
+
+    def must_fit(self, scope: str, name: str) -> None:
+        """Raise ``InvalidRequest`` if a level has no room for one more policy of another name."""
+        others = [one for one in self.at(scope) if one.policy.name != name]
+        if len(others) >= MOST_PER_LEVEL:
+            raise InvalidRequest(
+                f"{'platform' if scope == PLATFORM else scope} has {MOST_PER_LEVEL} policies already",
+                hint="delete one, or put two into one expression",
+                field="name",
+            )
 
     def __iter__(self) -> Iterator[Held]:
         for level in sorted(self._levels):
