@@ -14,10 +14,15 @@ from insula.governance.ledger.answer import (
     Stale,
     Ticked,
 )
+from insula.governance.ledger.keeper import keep_ledgers
+from insula.governance.ledger.ledgers import Ledgers
+from insula.governance.ledger.period import Budget
 from insula.governance.ledger.reservation import State
+from insula.governance.ledger.standing import LedgerStanding
 from insula.governance.ledger.tenant_ledger import TenantLedger
 
 __all__ = [
+    "Budget",
     "Claimed",
     "Closed",
     "Donated",
@@ -25,6 +30,8 @@ __all__ = [
     "Exhausted",
     "Full",
     "Held",
+    "LedgerStanding",
+    "Ledgers",
     "Opened",
     "Refusal",
     "Settled",
@@ -32,4 +39,5 @@ __all__ = [
     "State",
     "TenantLedger",
     "Ticked",
+    "keep_ledgers",
 ]

@@ -19,7 +19,7 @@ IDLE_US = 20_000_000
 
 
 @dataclass(slots=True)
-class Totals:
+class Moved:
     """Tokens moved since the ledger was made: for display and metrics, never for a decision.
 
     ``late`` was settled after its hold or reservation had ended; ``overrun`` went below the overdraft.
@@ -62,7 +62,7 @@ class Book:
         self.holds: dict[str, Hold] = {}
         self.queue: dict[str, None] = {}
         """Who works again and is owed what it donated, in the order of asking."""
-        self.totals = Totals()
+        self.totals = Moved()
 
     def advance(self, now_us: int) -> int:
         """Return the time; a clock that steps back stands still."""

@@ -88,6 +88,14 @@ class Calls(Desk):
         ended = self.memory.calls.get(call)
         return (ended and ended.answer) or Settled(0, 0)
 
+    def abandon(self, now_us: int) -> tuple[str, ...]:
+        """End every running call: the process that made them is dead. Return their ids."""
+        self.book.advance(now_us)
+        lost = tuple(self.book.holds)
+        for call in lost:
+            self._lapse(self.book.holds[call])
+        return lost
+
     def _known(self, call: str) -> int | None:
         """The first answer to this call's hold, if it was held before."""
         running = self.book.holds.get(call)

@@ -7,7 +7,7 @@ from typing import Any
 
 from insula.governance.ledger import answer as answers
 from insula.governance.ledger.answer import Answer, Closed, Settled
-from insula.governance.ledger.book import Book, Totals
+from insula.governance.ledger.book import Book, Moved
 from insula.governance.ledger.memory import Answers, EndedCall, Memory
 from insula.governance.ledger.reservation import Hold, Reservation, State
 
@@ -48,7 +48,7 @@ def unpack(state: dict[str, Any]) -> tuple[Book, Memory]:
         book.open[one.rid] = one
     book.holds = {fields[0]: Hold(*fields) for fields in state["holds"]}
     book.queue = dict.fromkeys(state["queue"])
-    book.totals = Totals(*state["totals"])
+    book.totals = Moved(*state["totals"])
     memory = Memory()
     memory.answers, memory.past = _unpack_answers(state["answers"]), _unpack_answers(state["past"])
     memory.closed = {rid: Closed(used, returned) for rid, used, returned in state["closed"]}

@@ -44,6 +44,14 @@ class TenantLedger(Tasks, Calls):
             self._end(book.open[rid])
         return Ticked(book.sweep(), expired, lapsed)
 
+    def due(self, now_us: int) -> bool:
+        """Whether a tick would do anything now."""
+        book = self.book
+        return any(hold.expires_us <= now_us for hold in book.holds.values()) or any(
+            one.dead(now_us) or (one.idle(now_us, book.idle_us) and (one.spare or one.rid in book.queue))
+            for one in book.open.values()
+        )
+
     def set_limit(self, limit: int, overdraft: int | None = None) -> None:
         """Change the limit from now on. What was promised stays so: ``free`` may become negative."""
         assert limit >= 0
@@ -51,9 +59,22 @@ class TenantLedger(Tasks, Calls):
             self.book.overdraft = overdraft
         self.book.resize(limit)
 
+    @property
+    def blank(self) -> bool:
+        """Whether nothing was used in this period and nothing runs: a new ledger would do as well."""
+        return not (self.book.settled or self.book.open or self.book.holds)
+
+    def ends_before(self, period: str) -> bool:
+        """Whether ``period`` comes after the ledger's own."""
+        own = self.book.period
+        return len(period) != len(own) or period > own
+
     def roll(self, period: str) -> bool:
-        """Begin a later period (compared as text): nothing is settled in it yet, what runs carries over."""
-        if period <= self.book.period:
+        """Begin a later period: nothing is settled in it yet, what runs carries over.
+
+        Periods of one kind, days or months, are compared as text; one of the other kind is always new.
+        """
+        if not self.ends_before(period):
             return False
         self.book.renew(period)
         return True
