@@ -8,6 +8,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Coroutine, Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,12 +22,16 @@ from insula.gateway import (
     Doors,
     KeyCaller,
     Parts,
+    Policing,
     PublicListener,
     RefusalLog,
     Refused,
+    Turnstiles,
     WireLimits,
 )
 from insula.governance import Estimator, Governor, Limits
+from insula.governance.burndown import load as load_burndown
+from insula.governance.policy import PolicySet
 from insula.identity import Authority, Credentials, Gateway, RenewingToken, SigningKeys, Usage, audited
 from insula.identity.adapters.sql import SqlCredentialStore, SqlKeyStore
 from insula.kernel.clock import SystemClock
@@ -211,7 +216,14 @@ class Plane:
         self.authority = Authority(keys, self.registry, self.clock, store, audited(self.audit))
         self.credentials = Credentials(SqlCredentialStore(control), self.registry, self.clock)
         self.limits: dict[str, Limits] = {}
-        self.governor = Governor(self.clock.monotonic_us, lambda key: self.limits.get(key, Limits()))
+        self.governor = Governor(
+            self.clock.monotonic_us, lambda key: self.limits.get(key, Limits()), wall_s=self.clock.now
+        )
+        self.weights: dict[str, int] = {}
+        self.lanes = ("interactive", "batch")
+        self.policies = PolicySet()
+        self.turnstiles = Turnstiles(self.clock, lambda tenant: self.weights.get(tenant, 1))
+        burndown = load_burndown()
         self.outbox = Outbox(self.home / "usage")
         self.books = SqlBooks(control)
         self.recorder = Recorder(self.outbox, self.books)
@@ -227,9 +239,12 @@ class Plane:
         await self.server.start()
         self.catalog.add_endpoint("main", "openai", self.server.url, ["m1", "m2", "m3"], "sk-upstream")
         parts = Parts(
-            clock=self.clock, governor=self.governor, estimator=Estimator(), recorder=self.recorder,
+            clock=self.clock, limits=self.governor, estimator=Estimator(), recorder=self.recorder,
             prices=PriceBook(self.clock), catalog=self.catalog, entitlements=self.entitlements,
-            upstreams=self.upstreams, refusals=RefusalLog(self.refused.append), strict=lambda _tenant: False,
+            upstreams=self.upstreams, refusals=RefusalLog(self.refused.append),
+            burn=lambda endpoint, model: burndown.find("openai", "*", model, date(2026, 11, 25)),
+            lanes=lambda _tenant: self.lanes, turnstiles=self.turnstiles,
+            policing=Policing(self.policies, self.governor, lambda _tenant: ("pro", ())),
         )  # fmt: skip
         self.plane = DataPlane(parts)
         self.verifier = self.authority.verifier(Gateway)

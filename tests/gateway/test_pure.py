@@ -184,7 +184,7 @@ def test_parts_of_a_message_are_counted() -> None:
 
 @given(st.integers(1, 10**6), st.none() | st.integers(1, 10**6), st.none() | st.integers(1, 10**6))
 def test_what_fits_never_exceeds_any_bound(wanted: int, context: int | None, output: int | None) -> None:
-    ask = Ask(Route.CHAT, {}, "m", False, False, wanted, 1, 10)
+    ask = Ask(Route.CHAT, {}, "m", False, False, wanted, 1, 10, 72)
     try:
         allowed = ask.fit(Allowance(context, output))
     except errors.InvalidRequest as refused:

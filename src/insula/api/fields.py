@@ -25,6 +25,12 @@ TenantPath = Annotated[
     AfterValidator(ids.tenant_id),
     WithJsonSchema(_LABEL_SCHEMA),
 ]
+AppPath = Annotated[
+    ids.AppName,
+    Path(description="The application's name."),
+    AfterValidator(ids.app_name),
+    WithJsonSchema(_LABEL_SCHEMA),
+]
 AgentPath = Annotated[
     ids.AgentName,
     Path(description="The agent's name."),

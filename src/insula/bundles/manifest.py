@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from insula.kernel.errors import InvalidRequest
-from insula.kernel.ids import AgentName, agent_name
+from insula.kernel.ids import AgentName, AppName, agent_name, app_name
 
 BYTES_MAX = 64 * 1024
 RECOVERIES = ("restart", "fail")
@@ -24,7 +24,7 @@ LIMITS: Mapping[str, tuple[float, float, str]] = {
 }
 """Each limit's least and greatest value and its unit. They narrow what the tier gives, never widen it."""
 
-_KEYS = ("name", "entrypoint", "runtime", "models", "recovery", "limits")
+_KEYS = ("name", "app", "entrypoint", "runtime", "models", "recovery", "limits")
 _FRACTIONS = ("timeout_s", "cpu")
 _RUNTIME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,46}[a-z0-9])?")
 _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,127}")
@@ -32,7 +32,10 @@ _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,127}")
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """``entrypoint`` is an argument vector; ``recovery`` says what becomes of a run that a crash cut."""
+    """``entrypoint`` is an argument vector; ``recovery`` says what becomes of a run that a crash cut.
+
+    ``app`` is the application whose limits the agent shares; without one it is an application by itself.
+    """
 
     name: AgentName
     entrypoint: tuple[str, ...]
@@ -40,6 +43,7 @@ class Manifest:
     models: tuple[str, ...] = ()
     limits: Mapping[str, float] = field(default_factory=dict)
     recovery: str = "restart"
+    app: AppName | None = None
 
     @classmethod
     def parse(cls, text: bytes) -> Manifest:
@@ -53,6 +57,7 @@ class Manifest:
             models=_models(table.get("models", [])),
             limits=_limits(table.get("limits", {})),
             recovery=_recovery(table.get("recovery", "restart")),
+            app=_app(table["app"]) if "app" in table else None,
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -95,6 +100,13 @@ def _name(value: Any) -> AgentName:
         return agent_name(value)
     except InvalidRequest as error:
         raise _wrong("name", f"cannot be {value!r:.60}", error.hint) from None
+
+
+def _app(value: Any) -> AppName:
+    try:
+        return app_name(value)
+    except InvalidRequest as error:
+        raise _wrong("app", f"cannot be {value!r:.60}", error.hint) from None
 
 
 def _entrypoint(value: Any) -> tuple[str, ...]:

@@ -5,7 +5,9 @@ from insula.gateway.door import Door, Doors
 from insula.gateway.gateway import DataPlane, PublicListener
 from insula.gateway.metrics import Metrics
 from insula.gateway.pipeline import Parts, Pipeline
+from insula.gateway.policing import Policing
 from insula.gateway.refusals import RefusalLog, Refused
+from insula.gateway.turnstiles import Turnstiles
 from insula.gateway.wire import PUBLIC_LIMITS, WireLimits
 
 __all__ = [
@@ -19,8 +21,10 @@ __all__ = [
     "Metrics",
     "Parts",
     "Pipeline",
+    "Policing",
     "PublicListener",
     "RefusalLog",
     "Refused",
+    "Turnstiles",
     "WireLimits",
 ]

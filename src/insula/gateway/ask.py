@@ -20,6 +20,8 @@ _MOST_OUTPUT = 10_000_000
 _MOST_COPIES = 128
 _PART_TOKENS = 256  # an image, sound or file: its bytes say nothing about its tokens
 _MESSAGE_TOKENS = 4
+_BYTES_PER_TOKEN = 4
+_TEMPLATE_TOKENS = 32  # what a server's template may put around a conversation
 _BOUNDS = ("max_completion_tokens", "max_tokens")
 
 # Fields of particular servers that would go around a bound or reach what other tenants share.
@@ -38,7 +40,11 @@ class Route(Enum):
 
 @dataclass(slots=True)
 class Ask:
-    """One call. ``copies`` is how many answers it wants, ``input_tokens`` an estimate."""
+    """One call. ``copies`` is how many answers it wants, ``input_tokens`` an estimate.
+
+    ``input_bound`` is more than the input can have: no tokenizer makes more tokens than bytes, and what a
+    chat template adds is small. ``output`` bounds one answer; ``stated`` says that the caller chose it.
+    """
 
     route: Route
     payload: dict[str, Any]
@@ -48,6 +54,8 @@ class Ask:
     output: int | None
     copies: int
     input_tokens: int
+    input_bound: int
+    stated: bool = False
     clamped: bool = False
 
     @classmethod
@@ -65,9 +73,11 @@ class Ask:
         else:
             prompts, tokens = _prompt_tokens(payload.get("prompt"))
         copies = max(_copies(payload, "n"), _copies(payload, "best_of")) * prompts
+        output = _output(payload)
         return cls(
-            route, payload, model, bool(stream), _usage_wanted(payload), _output(payload), copies, tokens
-        )
+            route, payload, model, bool(stream), _usage_wanted(payload), output, copies, tokens,
+            _input_bound(body, tokens), output is not None,
+        )  # fmt: skip
 
     def fit(self, allowance: Allowance) -> int:
         """Narrow the output to ``allowance``; return the most tokens that one answer may have.
@@ -90,6 +100,12 @@ class Ask:
         self.clamped = self.output is not None and allowed < self.output
         self.output = allowed
         return allowed
+
+    def clamp(self, output: int) -> None:
+        """Bound each answer to ``output`` tokens: all that a policy allows, or a budget bears."""
+        if self.output is None or output < self.output:
+            self.output = output
+            self.clamped = True
 
     def upstream_body(self, output_field: str) -> bytes:
         """Return the body for the server: bounds set, usage asked for, dangerous fields gone."""
@@ -151,6 +167,17 @@ def _copies(payload: dict[str, Any], name: str) -> int:
     if type(value) is not int or not 1 <= value <= _MOST_COPIES:
         _wrong(name, f"use a whole number from 1 to {_MOST_COPIES}")
     return value
+
+
+def _input_bound(body: bytes, estimate: int) -> int:
+    """Return a bound of the input in tokens.
+
+    Text of plain ASCII has as many bytes as characters, which the estimate divided; other text may have
+    more, but never more than the body.
+    """
+    plain = body.isascii() and b"\\u" not in body
+    bound = estimate * _BYTES_PER_TOKEN
+    return (bound if plain else max(bound, len(body))) + _TEMPLATE_TOKENS
 
 
 def _chat_tokens(messages: Any, tools: Any) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Literal
 
+from insula.gateway.cutting import cut_short
 from insula.gateway.json_text import read_object
 from insula.gateway.sse import StreamScan
 from insula.gateway.upstream_errors import compressed, too_large, translate, unreadable
@@ -17,48 +18,42 @@ from insula.kernel.errors import InsulaError, InvalidRequest, Overloaded
 from insula.usage import Tokens
 
 if TYPE_CHECKING:
+    from insula.gateway.admission import Admission
     from insula.gateway.ask import Ask
     from insula.gateway.caller import Identity
     from insula.gateway.connection import Connection
     from insula.gateway.pipeline import Pipeline
-    from insula.models import Endpoint, Flight
+    from insula.models import Flight
 
-End = Literal["ok", "client_abort", "upstream_error"]
+End = Literal["ok", "length", "client_abort", "upstream_error"]
 Source = Literal["provider", "estimated", "partial"]
 _LONGEST_ANSWER = 32 * 1024 * 1024
 _LONGEST_ERROR = 64 * 1024
 _PROGRESS_EVERY = 64
+_LIMITED = frozenset({429, 529})
 
 
 class ModelCall:
-    """A call that was admitted. ``reserved_output`` is the estimate its reservation holds."""
+    """A call that was admitted. ``bound`` is the most output that its budgets bear (``None``: no budget)."""
 
     __slots__ = (
-        "_answer", "_connection", "_error", "_flight", "_headers", "_next_progress", "_over", "_parts",
-        "_pipeline", "_scan", "_size", "_status", "ask", "endpoint", "identity", "request_id",
-        "reserved_output", "site", "started_at", "started_us",
+        "_answer", "_connection", "_error", "_extending", "_flight", "_headers", "_next_progress", "_over",
+        "_parts", "_pipeline", "_scan", "_size", "_status", "admission", "ask", "bound", "identity",
+        "request_id", "sent_us", "site",
     )  # fmt: skip
 
     def __init__(
-        self,
-        pipeline: Pipeline,
-        connection: Connection,
-        identity: Identity,
-        ask: Ask,
-        endpoint: Endpoint,
-        request_id: str,
-        reserved_output: int,
-        started: tuple[float, int],
+        self, pipeline: Pipeline, connection: Connection, admission: Admission, bound: int | None
     ) -> None:
         self._pipeline = pipeline
         self._connection: Connection | None = connection
         self.site = connection.site
-        self.identity = identity
-        self.ask = ask
-        self.endpoint = endpoint
-        self.request_id = request_id
-        self.reserved_output = reserved_output
-        self.started_at, self.started_us = started
+        self.admission = admission
+        self.identity: Identity = admission.identity
+        self.ask: Ask = admission.ask
+        self.request_id = admission.request_id
+        self.bound = bound
+        self.sent_us = pipeline.parts.clock.monotonic_us()
         self._flight: Flight | None = None
         self._scan: StreamScan | None = None
         self._status = 0
@@ -68,6 +63,7 @@ class ModelCall:
         self._answer = b""
         self._error: InsulaError | None = None
         self._next_progress = _PROGRESS_EVERY
+        self._extending = False
         self._over = False
 
     def depart(self, flight: Flight) -> None:
@@ -76,6 +72,16 @@ class ModelCall:
             flight.cancel()
         else:
             self._flight = flight
+
+    def give_up_connection(self) -> Connection:
+        """Let go of the caller: the call waits for another turn."""
+        connection, self._connection = self._connection, None
+        assert connection is not None
+        return connection
+
+    def take_connection(self, connection: Connection) -> None:
+        """Answer the caller after all."""
+        self._connection = connection
 
     # Sink
 
@@ -86,6 +92,7 @@ class ModelCall:
             self._stop(compressed())
         elif status == 200 and self.ask.stream and b"text/event-stream" in headers.get(b"content-type", b""):
             self._scan = StreamScan(self.ask.usage_wanted)
+            self._scan.bound = self.bound
             if self._connection is not None:
                 self._connection.begin_stream(self._pipeline.head_lines(self))
 
@@ -103,14 +110,19 @@ class ModelCall:
             self._connection.stream(shown)
         if scan.events >= self._next_progress:
             self._next_progress = scan.events + _PROGRESS_EVERY
-            self._pipeline.governor.progress(self.request_id, self.ask.input_tokens + scan.tokens())
+            self._pipeline.progress(self, scan.tokens())
+        if scan.bound is not None and not self._extending:
+            self._mind_the_bound(scan)
 
     def on_end(self) -> None:
         self._flight = None
         if self._scan is not None:
-            self._stream_ended(self._scan)
+            if not self._scan.beyond:
+                self._stream_ended(self._scan)
         elif self._status == 200:
             self._answered(b"".join(self._parts))
+        elif self._status in _LIMITED and self._try_again():
+            return
         else:
             self._fail(translate(self._status, self._headers, b"".join(self._parts)))
 
@@ -137,7 +149,62 @@ class ModelCall:
         if self._flight is not None:
             self._flight.resume()
 
+    # budgets
+
+    def _mind_the_bound(self, scan: StreamScan) -> None:
+        """Near the bound ask the budgets for more; at it, end the stream if they have none."""
+        assert scan.bound is not None
+        if not scan.beyond and scan.tokens() + self._pipeline.ahead(self) // 4 < scan.bound:
+            return
+        answer = self._pipeline.extend(self, scan.bound)
+        if isinstance(answer, asyncio.Future):
+            self._extending = True
+            if self._flight is not None and scan.beyond:
+                self._flight.pause()
+            answer.add_done_callback(self._extended_later)
+        else:
+            self._extended(scan, answer)
+
+    def _extended_later(self, answer: asyncio.Future[int]) -> None:
+        self._extending = False
+        scan = self._scan
+        if self._over or scan is None or scan.bound is None:
+            return
+        self._extended(scan, scan.bound if answer.exception() is not None else answer.result())
+        if self._flight is not None:
+            self._flight.resume()
+
+    def _extended(self, scan: StreamScan, bound: int) -> None:
+        """The budgets bear ``bound`` tokens of output: go on with what was kept, or end it here."""
+        more = scan.bound is not None and bound > scan.bound
+        scan.bound = self.bound = bound
+        if not scan.beyond:
+            return
+        shown = scan.resume() if more else b""
+        if shown and self._connection is not None:
+            self._connection.stream(shown)
+        if scan.beyond:
+            self._cut(scan)
+        elif self._flight is None and not self._over:
+            self._stream_ended(scan)
+
+    def _cut(self, scan: StreamScan) -> None:
+        """End the stream as complete at the last token that the budgets bear."""
+        if self._flight is not None:
+            self._flight.cancel()
+            self._flight = None
+        tokens = Tokens(input=self.admission.read, output=min(scan.tokens(), self.bound or 0))
+        scan.held = cut_short(scan.opening, tokens, copies=self.ask.copies, usage=self.ask.usage_wanted)
+        self._finish("length", tokens, "partial")
+
     # the ways to end
+
+    def _try_again(self) -> bool:
+        """The server is at its limit and nothing was answered: wait for another turn, if there is time."""
+        if self._connection is None or not self._pipeline.again(self, self._headers):
+            return False
+        self._over = True
+        return True
 
     def _collect(self, data: bytes) -> None:
         self._size += len(data)
@@ -186,8 +253,8 @@ class ModelCall:
             return self._figures(scan.usage, scan.tokens())[0], "partial"
         if not abandoned:
             return Tokens(), "estimated"
-        output = 0 if self.ask.stream else self.reserved_output
-        return Tokens(input=self.ask.input_tokens, output=output), "estimated"
+        output = 0 if self.ask.stream else self.admission.reserved_output
+        return Tokens(input=self.admission.read, output=output), "estimated"
 
     def _figures(self, usage: dict[str, Any] | None, output_estimate: int) -> tuple[Tokens, Source]:
         if usage:
@@ -195,7 +262,7 @@ class ModelCall:
                 return Tokens.from_openai(usage), "provider"
             except InvalidRequest:
                 pass
-        return Tokens(input=self.ask.input_tokens, output=output_estimate), "estimated"
+        return Tokens(input=self.admission.read, output=output_estimate), "estimated"
 
     def _finish(self, end: End, tokens: Tokens, source: Source) -> None:
         """Settle and put on the books; the answer goes out when that is durable."""

@@ -22,9 +22,16 @@ from insula.kernel.errors import Denied, Unauthenticated
 _KEYS_KEPT = 10_000
 
 
+_APPS_KEPT = 64
+
+
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A verified caller, with what its requests need again and again."""
+    """A verified caller, with what its requests need again and again.
+
+    An agent behind a door belongs to the application it was deployed for (``bound``). Whoever holds a key
+    is the tenant's own application, and may say which one.
+    """
 
     context: VerifiedContext[Gateway]
     tenant: str
@@ -32,10 +39,30 @@ class Identity:
     run: str | None
     subject: str
     models: frozenset[str] | None  # the agent's own list; ``None``: no agent, no list
+    bound: bool = False
+    _scopes: dict[str, Scope] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def agent(self) -> str | None:
         return self.scope.agent
+
+    def within(self, app: str | None) -> Scope:
+        """Return the scope of a request that names an application. Raises ``Denied`` for a foreign one."""
+        if app is None or app == self.scope.app:
+            return self.scope
+        if self.bound:
+            raise Denied(
+                f"this agent belongs to the application {self.scope.app}, not to {app}",
+                hint="leave x-insula-app out",
+                field="x-insula-app",
+                rule="app.bound",
+            )
+        known = self._scopes.get(app)
+        if known is None:
+            if len(self._scopes) >= _APPS_KEPT:
+                self._scopes.clear()
+            known = self._scopes[app] = Scope.of(self.context, app, self.scope.agent)
+        return known
 
 
 class Caller(Protocol):
@@ -47,21 +74,32 @@ class Caller(Protocol):
 
 
 def _identity(
-    context: VerifiedContext[Gateway], agent: str | None, models: frozenset[str] | None
+    context: VerifiedContext[Gateway],
+    app: str | None,
+    agent: str | None,
+    models: frozenset[str] | None,
+    *,
+    bound: bool,
 ) -> Identity:
-    scope = Scope.of(context, agent)
-    return Identity(context, context.tenant, scope, context.run, context.subject, models)
+    scope = Scope.of(context, app, agent)
+    return Identity(context, context.tenant, scope, context.run, context.subject, models, bound)
 
 
 class DoorCaller:
     """The caller behind a door. What its requests carry as credentials is not even looked at."""
 
     def __init__(
-        self, verifier: Verifier[Gateway], credential: Callable[[], str], agent: str, models: frozenset[str]
+        self,
+        verifier: Verifier[Gateway],
+        credential: Callable[[], str],
+        agent: str,
+        models: frozenset[str],
+        app: str | None = None,
     ) -> None:
         self._verifier = verifier
         self._credential = credential
         self._agent = agent
+        self._app = app
         self._models = models
         self._known: Identity | None = None
 
@@ -69,7 +107,7 @@ class DoorCaller:
         context = self._verifier.verify(self._credential())
         known = self._known
         if known is None or known.context is not context:
-            known = self._known = _identity(context, self._agent, self._models)
+            known = self._known = _identity(context, self._app, self._agent, self._models, bound=True)
         return known
 
 
@@ -109,7 +147,8 @@ class KeyCaller:
         context = self._verifier.verify(known.token())
         identity = known.identity
         if identity is None or identity.context is not context:
-            identity = known.identity = _identity(context, principal.agent, self._list(principal))
+            models = self._list(principal)
+            identity = known.identity = _identity(context, None, principal.agent, models, bound=False)
         return identity
 
     def _remember(self, principal: Principal) -> _KnownKey:

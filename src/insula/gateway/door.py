@@ -66,9 +66,11 @@ class Doors:
         agent: str,
         models: Sequence[str],
         uid: int | None,
+        app: str | None = None,
     ) -> Door:
         """Open the door of ``run``. ``credential`` returns a fresh token for the gateway, of that run.
 
+        ``app`` is the application that the agent belongs to (``None``: it is one by itself).
         Only processes of user ``uid`` may connect (``None``: any). Raises ``Unauthenticated`` or ``Denied``
         if the credential is not this run's.
         """
@@ -77,7 +79,7 @@ class Doors:
             raise Denied("the credential is not of this run", rule="door.run")
         directory = self._directory / room_of(context.tenant)
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        caller = DoorCaller(self._verifier, credential, agent, frozenset(models))
+        caller = DoorCaller(self._verifier, credential, agent, frozenset(models), app)
         site = self._plane.add(run, self._limits, caller, DOOR_HOSTS, uid)
         listening = bind(directory, f"{run}.sock", uid)
         server = await asyncio.get_running_loop().create_unix_server(

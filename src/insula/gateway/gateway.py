@@ -48,6 +48,7 @@ class DataPlane:
     async def drain(self, grace_s: float) -> None:
         """Admit no new call; wait up to ``grace_s`` for those in flight, then cancel them."""
         self.pipeline.draining = True
+        self._parts.turnstiles.close()
         for site in self._sites:
             site.draining = True
         try:
@@ -59,6 +60,7 @@ class DataPlane:
 
     async def stop(self) -> None:
         """Close every connection; return when every call is on the books and every refusal written."""
+        self._parts.turnstiles.close()
         for site in list(self._sites):
             await site.close()
         if self._sweeper is not None:

@@ -13,8 +13,11 @@ from typing import Any
 
 from insula.kernel.errors import (
     AccessError,
+    BudgetExhausted,
     CallerError,
     Denied,
+    Draining,
+    EnforcementUnavailable,
     ExceedsLimit,
     InsulaError,
     InvalidRequest,
@@ -26,8 +29,9 @@ from insula.kernel.errors import (
     UpstreamError,
 )
 
+_OF_REQUESTS = (None, "rpm", "in_flight", "queued_runs")
 _INVALID = "invalid_request_error"
-_PUBLIC = ("level", "limit", "kind", "rule", "upstream_status")
+_PUBLIC = ("level", "limit", "kind", "used", "reset_at", "rule", "upstream_status")
 
 
 def render(error: InsulaError, request_id: str) -> tuple[int, bytes, bytes]:
@@ -40,6 +44,8 @@ def classify(error: InsulaError) -> tuple[int, str, str]:
     """Return ``(status, error.type, error.code)``."""
     if isinstance(error, RateLimited):
         return 429, *_limited(error)
+    if isinstance(error, BudgetExhausted):
+        return 429, "insufficient_quota", "budget_exceeded"
     if isinstance(error, ExceedsLimit):
         return 400, _INVALID, "request_exceeds_limit"
     if isinstance(error, Unauthenticated):
@@ -49,9 +55,11 @@ def classify(error: InsulaError) -> tuple[int, str, str]:
     if isinstance(error, InvalidRequest):
         return 400, _INVALID, str(error.details.get("code") or "invalid_request")
     if isinstance(error, UpstreamError):
-        return int(error.details.get("status", error.status)), "upstream_error", error.code
+        status = int(error.details.get("status", error.status))
+        return status, "upstream_error", "provider_limited" if status == 429 else error.code
     if isinstance(error, UnavailableError):
-        return 503, "server_error", "overloaded" if error.code != "draining" else error.code
+        own = isinstance(error, Draining | EnforcementUnavailable)
+        return 503, "server_error", error.code if own else "overloaded"
     return _by_class(error)
 
 
@@ -67,11 +75,11 @@ def _by_class(error: InsulaError) -> tuple[int, str, str]:
 
 def _limited(error: InsulaError) -> tuple[str, str]:
     limit, kind = error.details.get("limit"), error.details.get("kind")
-    if limit == "tpm":
-        if kind == "full_of_reservations":
-            return "rate_limit_exceeded", "budget_in_flight"
-        return "tokens", "rate_limit_exceeded"
-    return "requests", "rate_limit_exceeded"
+    if limit in _OF_REQUESTS:
+        return "requests", "rate_limit_exceeded"
+    if kind == "full_of_reservations":
+        return "rate_limit_exceeded", "budget_in_flight"
+    return "tokens", "rate_limit_exceeded"
 
 
 def headers(error: InsulaError, status: int) -> bytes:
@@ -80,9 +88,11 @@ def headers(error: InsulaError, status: int) -> bytes:
     wait = error.retry_after_s
     if wait is not None:
         lines += f"retry-after-ms: {math.ceil(wait * 1000)}\r\nretry-after: {math.ceil(wait)}\r\n"
+    if "level" in error.details and "limit" in error.details:
+        lines += "x-insula-level: {level}\r\nx-insula-limit: {limit}\r\n".format_map(error.details)
     if "upstream_status" in error.details:
         lines += f"x-upstream-status: {error.details['upstream_status']}\r\n"
-    retry = status in {408, 429} or status >= 502
+    retry = (status in {408, 429} or status >= 502) and not isinstance(error, BudgetExhausted)
     return f"{lines}x-should-retry: {'true' if retry else 'false'}\r\n".encode("ascii")
 
 

@@ -45,7 +45,7 @@ class Routes:
         call = _CALLS.get(path)
         if call is not None:
             _must_be(request, b"POST")
-            self._pipeline.start(connection, identity, call, request.body)
+            self._pipeline.start(connection, identity, call, request.headers, request.body)
         else:
             self._read(connection, request, identity, path)
 
@@ -65,7 +65,7 @@ class Routes:
     def _answer(self, connection: Connection, identity: Identity, answer: Any) -> None:
         parts = self._pipeline.parts
         request_id = mint("req", parts.clock).encode("ascii")
-        standing = quota_headers.lines(parts.governor.standing(identity.scope))
+        standing = quota_headers.lines(parts.limits.standing(identity.scope))
         lines = b"%bx-request-id: %b\r\nrequest-id: %b\r\n%b" % (_JSON, request_id, request_id, standing)
         connection.reply(200, lines, json.dumps(answer, separators=(",", ":")).encode("ascii"))
 
@@ -88,7 +88,7 @@ class Routes:
         )
 
     def _limits(self, identity: Identity) -> dict[str, Any]:
-        standing = self._pipeline.governor.standing(identity.scope)
+        standing = self._pipeline.limits.standing(identity.scope)
         return {
             "object": "limits",
             "requests": _quota(standing.requests),

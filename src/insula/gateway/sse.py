@@ -25,9 +25,15 @@ class StreamScan:
 
     ``held`` is what must wait until the call is on the books: the end of the stream. ``usage`` is the
     provider's own figures, the last ones seen (they are cumulative). ``failed``: the stream carried an error.
+    ``bound`` is the most output tokens that may pass (``None``: any); what comes after it is kept in
+    ``beyond``, whole events, and passes when the bound is raised and they are fed again. ``opening`` is the
+    first event.
     """
 
-    __slots__ = ("_first", "_partial", "_show_usage", "events", "failed", "held", "seen", "usage")
+    __slots__ = (
+        "_first", "_partial", "_show_usage", "beyond", "bound", "events", "failed", "held", "opening",
+        "seen", "usage",
+    )  # fmt: skip
 
     def __init__(self, show_usage: bool) -> None:
         self._show_usage = show_usage
@@ -38,6 +44,9 @@ class StreamScan:
         self.held = b""
         self.usage: dict[str, Any] | None = None
         self.failed = False
+        self.bound: int | None = None
+        self.beyond = b""
+        self.opening = b""
 
     def feed(self, data: bytes) -> bytes:
         """Take ``data``; return what may go on. Raises ``ModelFailed`` for an event without end."""
@@ -48,10 +57,47 @@ class StreamScan:
             data = self._whole_events(data)
             if not data:
                 return b""
+        if self.bound is not None and not self._fits(data):
+            data = self._up_to_bound(data)
+        return self._pass(data)
+
+    def resume(self) -> bytes:
+        """Return what may go on of what was kept beyond the bound, which was raised."""
+        data, self.beyond = self.beyond, b""
+        if self.bound is not None and not self._fits(data):
+            data = self._up_to_bound(data)
+        return self._pass(data)
+
+    def _pass(self, data: bytes) -> bytes:
+        """Take note of whole events; return those to send on now."""
         if b'"usage"' not in data and b"[DONE]" not in data and b'"error"' not in data and not self.held:
             self._count(data)
             return data
         return self._look(data)
+
+    def _fits(self, data: bytes) -> bool:
+        """Whether whole events surely stay within the bound: an event is rarely more than a token."""
+        assert self.bound is not None
+        if self.beyond:
+            return False
+        return self.tokens() + max(data.count(b"\n\n"), len(data) // _BYTES_PER_TOKEN) <= self.bound
+
+    def _up_to_bound(self, data: bytes) -> bytes:
+        """Return the events of ``data`` that stay within the bound; keep the others."""
+        assert self.bound is not None
+        events, text, taken = self.events, self.seen, 0
+        first = self._first
+        if not self.beyond:
+            for end in _END.finditer(data):
+                size = end.end() - taken
+                first = first or size
+                events, text = events + 1, text + size
+                over = max(events, -(-(text - events * first) // _BYTES_PER_TOKEN)) > self.bound
+                if over and not _closes(data[taken : end.end()]):
+                    break
+                taken = end.end()
+        self.beyond += data[taken:]
+        return data[:taken]
 
     def finish(self) -> None:
         """The body is complete: an event without its blank line is one all the same."""
@@ -68,9 +114,10 @@ class StreamScan:
         return max(self.events, -(-text // _BYTES_PER_TOKEN))
 
     def _count(self, data: bytes) -> None:
-        if not self._first:
+        if not self._first and data:
             self._first = len(data) if data.count(b"\n\n") == 1 else data.find(b"\n\n") + 2
-        self.events += data.count(b"\n\n") or 1
+            self.opening = data[: self._first]
+        self.events += data.count(b"\n\n") or bool(data)
         self.seen += len(data)
 
     def _whole_events(self, data: bytes) -> bytes:
@@ -119,6 +166,19 @@ class StreamScan:
             return b""
         del body["usage"]
         return b"data: " + json.dumps(body, separators=(",", ":")).encode("ascii") + b"\n\n"
+
+
+def _closes(event: bytes) -> bool:
+    """Whether an event brings no output of its own: the reason why the answer ended, usage, the end."""
+    if event.startswith((b"data: [DONE]", b"data:[DONE]")):
+        return True
+    body = _json(event)
+    if body is None:
+        return False
+    choices = body.get("choices")
+    if not isinstance(choices, list):
+        return False
+    return all(isinstance(one, dict) and not one.get("delta") and not one.get("text") for one in choices)
 
 
 def _json(event: bytes) -> dict[str, Any] | None:

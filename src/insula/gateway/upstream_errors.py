@@ -27,7 +27,7 @@ def translate(status: int, headers: dict[bytes, bytes], body: bytes) -> InsulaEr
         return ModelFailed(
             "the model server is at its limit",
             hint="try again later",
-            retry_after_s=_wait(headers) or 1.0,
+            retry_after_s=wait_of(headers) or 1.0,
             status=429,
             upstream_status=status,
         )
@@ -42,7 +42,7 @@ def translate(status: int, headers: dict[bytes, bytes], body: bytes) -> InsulaEr
     return ModelFailed(
         f"the model server failed (status {status})",
         hint="try again",
-        retry_after_s=_wait(headers),
+        retry_after_s=wait_of(headers),
         upstream_status=status,
     )
 
@@ -75,7 +75,8 @@ def _words(body: bytes) -> tuple[str, str]:
     return str(message)[:500], known
 
 
-def _wait(headers: dict[bytes, bytes]) -> float | None:
+def wait_of(headers: dict[bytes, bytes]) -> float | None:
+    """Return how long the server asks to wait, in seconds; ``None`` if it does not say."""
     for name, unit in ((b"retry-after-ms", 1000.0), (b"retry-after", 1.0)):
         try:
             seconds = float(headers[name]) / unit

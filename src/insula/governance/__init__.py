@@ -12,7 +12,6 @@ from insula.governance.quota.need import Amounts, Hard, Need, used_tokens
 from insula.governance.quota.refusal import Refusal
 from insula.governance.quota.standing import Quota, Standing
 from insula.governance.scope import PLATFORM, Scope
-from insula.governance.sweeper import keep_sweeping
 
 __all__ = [
     "PLATFORM",
@@ -32,6 +31,5 @@ __all__ = [
     "Scope",
     "Standing",
     "input_tokens",
-    "keep_sweeping",
     "used_tokens",
 ]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from urllib.parse import urlsplit
 
+from insula.governance.fairness import Capacity
 from insula.kernel.errors import InvalidRequest
 
 _MODEL_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,127}")
@@ -40,7 +41,8 @@ class Endpoint:
     """A server that answers for some models. ``secret`` names a platform secret; never holds one.
 
     ``output_field`` is the request field that bounds the output when the caller set none: newer
-    servers of the format want ``max_completion_tokens``, most want ``max_tokens``.
+    servers of the format want ``max_completion_tokens``, most want ``max_tokens``. ``capacity`` is what the
+    server bears, as far as the operator says: calls at once (``slots``), tokens a second, tokens of cache.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Endpoint:
     models: tuple[Model, ...]
     secret: str | None = None
     output_field: str = field(default="max_tokens")
+    capacity: Capacity | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):

@@ -94,7 +94,12 @@ class Attempt:
     async def _open_door(self, uid: int) -> Path:
         plan = self._plan
         self._door = await self._parts.doors.open(
-            self._passport.door_credential(), run=plan.run, agent=plan.agent, models=plan.models, uid=uid
+            self._passport.door_credential(),
+            run=plan.run,
+            agent=plan.agent,
+            models=plan.models,
+            uid=uid,
+            app=plan.app,
         )
         self._parts.reach("door_open")
         return self._door.path

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from insula.kernel.ids import AgentName, RunId, TenantId
+from insula.kernel.ids import AgentName, AppName, RunId, TenantId
 from insula.runs.bounds import Timeout
 from insula.tenancy import IsolationProfile, SandboxBounds
 
@@ -18,6 +18,7 @@ class Blueprint:
     tenant: TenantId
     run: RunId
     agent: AgentName
+    app: AppName | None
     models: tuple[str, ...]
     recovery: str
     profile: IsolationProfile

@@ -36,6 +36,7 @@ class Drafts:
             tenant=tenant,
             run=record.run,
             agent=record.agent,
+            app=bundle.manifest.app,
             models=bundle.manifest.models,
             recovery=bundle.manifest.recovery,
             profile=profile,

@@ -115,6 +115,7 @@ class Doors(Protocol):
         agent: str,
         models: tuple[str, ...],
         uid: int | None,
+        app: str | None = None,
     ) -> Door: ...
 
 

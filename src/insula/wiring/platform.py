@@ -12,9 +12,22 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 
 from insula.audit import PLATFORM as AUDIT_PLATFORM
 from insula.bundles import BundleStore
-from insula.gateway import DataPlane, Doors, KeyCaller, Parts, PublicListener, RefusalLog, Refused
-from insula.governance import PLATFORM, UNLIMITED, Estimator, Governor, Limits, keep_sweeping
-from insula.governance.adapters.sql import SqlLimits
+from insula.gateway import (
+    DataPlane,
+    Doors,
+    KeyCaller,
+    Parts,
+    Policing,
+    PublicListener,
+    RefusalLog,
+    Refused,
+    Turnstiles,
+)
+from insula.governance import Estimator
+from insula.governance.adapters.policies import SqlPolicies
+from insula.governance.burndown import Burn
+from insula.governance.burndown import load as load_burndown
+from insula.governance.policy.metrics import PolicyMetrics
 from insula.identity import Gateway
 from insula.kernel.clock import Clock, SystemClock
 from insula.kernel.errors import InsulaError, NotFound
@@ -26,10 +39,12 @@ from insula.runs import Drafts, RunParts, RunService
 from insula.runtimes import RuntimeStore, compile_pid1
 from insula.sandbox import Sandboxes
 from insula.settings import Settings
-from insula.tenancy import Tenant, TenantState
 from insula.traces import Traces
-from insula.usage import Outbox, PriceBook, Recorder, UsageReports
+from insula.usage import Burning, Chargeback, Outbox, PriceBook, Reconciliation, Recorder, UsageReports
+from insula.usage.adapters.checking import SqlAccounts
+from insula.usage.adapters.costs import SqlCosts
 from insula.usage.adapters.sql import SqlBooks
+from insula.wiring.governing import Governing
 from insula.wiring.ground import lay
 from insula.wiring.launching import Launcher
 from insula.wiring.tenants import Tenants
@@ -66,15 +81,27 @@ class Platform:
         self.runtimes = RuntimeStore(ground.home / "runtimes", self.settings.cache / "runtimes")
 
     def _build_governance(self) -> None:
-        self.limits = SqlLimits(self.control)
-        self.governor = Governor(self.clock.monotonic_us, self.limits_for)
         self.estimator = Estimator()
-        books = SqlBooks(self.control)
+        self.books = books = SqlBooks(self.control)
         self.traces = Traces(self.settings.otlp_traces) if self.settings.otlp_traces else None
         observe = self.traces.call if self.traces else None
         self.recorder = Recorder(Outbox(self.ground.home / "usage"), books, observe=observe)
         self.usage_reports = UsageReports(self.recorder, books, self.clock)
         self.prices = PriceBook(self.clock)
+        self.policies = SqlPolicies(self.control, self.clock)
+        self.governing = Governing(
+            self.control,
+            self.registry,
+            self.clock,
+            load_burndown(self.settings.burndown, _warn_of_burndown),
+            self.policies.held,
+            self.recorder,
+            books,
+        )
+        self.governor = self.governing.governor
+        self.chargeback = Chargeback(self.recorder, books, SqlCosts(self.control), self.clock)
+        rates = Burning(self.governing.burndown).rates
+        self.reconciliation = Reconciliation(self.recorder, SqlAccounts(self.control), rates)
 
     def _build_data_plane(self) -> None:
         models = SqlModels(self.control)
@@ -82,10 +109,13 @@ class Platform:
         self.entitlements = Entitlements(models)
         self.catalog.watch(self._warm_prices)
         self.upstreams = Upstreams(self.catalog, lambda name: self.secrets.get(name).reveal())
+        self.turnstiles = Turnstiles(
+            self.clock, self.governing.weight, self.governing.tier, self.governing.queues.__setitem__
+        )
         self.plane = DataPlane(
             Parts(
                 clock=self.clock,
-                governor=self.governor,
+                limits=self.governor,
                 estimator=self.estimator,
                 recorder=self.recorder,
                 prices=self.prices,
@@ -93,22 +123,16 @@ class Platform:
                 entitlements=self.entitlements,
                 upstreams=self.upstreams,
                 refusals=RefusalLog(self._audit_refusal),
-                strict=self._strict,
+                burn=self.governing.burn,
+                lanes=self.governing.lanes,
+                turnstiles=self.turnstiles,
+                policing=Policing(self.governing.policies, self.governor, self.governing.about),
             )
         )
         verifier = self.authority.verifier(Gateway)
         self.doors = Doors(self.ground.home / "run", verifier, self.plane)
         keys = KeyCaller(verifier, self.authority, self.credentials, self.clock, self._models_of)
         self.listener = PublicListener(self.plane, keys, self.settings.host, self.settings.gateway_port)
-
-    def limits_for(self, level: str) -> Limits:
-        """Return the limits of a level: what was set for it, or what the tenant's tier says."""
-        held = self.limits.get(level)
-        if held is not None:
-            return held
-        if level == PLATFORM or "/" in level:
-            return UNLIMITED
-        return Limits.from_preset(self.registry.profile(TenantId(level)).limits)
 
     def _build_runs(self) -> None:
         uids = range(self.settings.uid_first, self.settings.uid_last + 1)
@@ -130,19 +154,23 @@ class Platform:
         )
         self.metrics = CollectorRegistry()
         self.metrics.register(self.plane.metrics)
+        self.metrics.register(PolicyMetrics(self.policies.held))
         ProcessCollector(registry=self.metrics)
-        self.tenants = Tenants(self.ground, self.limits, self.entitlements, self.runs)
+        self.tenants = Tenants(
+            self.ground, self.governing.set_limits, self.policies, self.entitlements, self.runs
+        )
 
     async def start(self) -> None:
         """Start every part, lowest first. Raises ``InsulaError``, or ``OSError`` if a port is taken."""
         await asyncio.to_thread(self._prepare)
         await self.recorder.start()
+        await self.governing.load()
         await self.sandboxes.start()
         await self._start_local_model()
         await self.listener.start()
         self.gateway_url = self.listener.url
-        self._follow_tiers()
-        self._background.append(asyncio.create_task(keep_sweeping(self.governor), name="sweeper"))
+        self.governing.follow_tiers()
+        self._background.append(asyncio.create_task(self.governing.keep_sweeping(), name="sweeper"))
         await self.runs.start()
         _settle_memory()
         self.ready = True
@@ -194,23 +222,10 @@ class Platform:
         self.catalog.attach_local(endpoint)
         self.upstreams.attach(endpoint, key)
 
-    def _follow_tiers(self) -> None:
-        """A change of tier changes limits: on the loop, which alone may touch the governor."""
-        loop = asyncio.get_running_loop()
-
-        def changed(tenant: Tenant) -> None:
-            if tenant.state is not TenantState.DELETED:
-                loop.call_soon_threadsafe(self.governor.set_limits, tenant.id, self.limits.get(tenant.id))
-
-        self.registry.subscribe(changed)
-
     def _warm_prices(self, _endpoint: str) -> None:
         """Read the price list before the first call needs it; a platform without endpoints never does."""
         if self.ready:
             threading.Thread(target=self.prices.warm, name="prices", daemon=True).start()
-
-    def _strict(self, tenant: str) -> bool:
-        return self.registry.profile(TenantId(tenant)).limits.strict_estimates
 
     def _models_of(self, tenant: str, agent: str) -> frozenset[str]:
         """Return the models an agent may use; none when it is not deployed."""
@@ -230,6 +245,10 @@ class Platform:
             rule=refused.rule,
             times=refused.times,
         )
+
+
+def _warn_of_burndown(burn: Burn) -> None:
+    _log.warning("burndown_assumed", version=burn.version, problem=burn.warning)
 
 
 def _settle_memory() -> None:

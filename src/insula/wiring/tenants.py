@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from insula.governance.adapters.policies import SqlPolicies
 from insula.governance.adapters.sql import SqlLimits
 from insula.kernel.errors import NotFound
 from insula.kernel.ids import TenantId
@@ -35,6 +36,7 @@ class Tenants:
 
     ground: Ground
     limits: SqlLimits
+    policies: SqlPolicies
     entitlements: Entitlements
     runs: RunService
 
@@ -96,6 +98,7 @@ class Tenants:
         """Take from a deleted tenant all that is not its data; return how many credentials that ended."""
         self.entitlements.forget(tenant)
         self.limits.drop(tenant)
+        self.policies.drop(tenant)
         self.ground.signing.destroy(tenant)
         live = [one for one in self.ground.credentials.list(tenant) if one.revoked_at is None]
         for one in live:

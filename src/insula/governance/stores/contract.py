@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeAlias, TypeVar
 
 from insula.governance.quota.limits import Limits
 from insula.governance.quota.meter import Use, Window
@@ -12,7 +12,7 @@ from insula.governance.quota.standing import Standing
 from insula.governance.scope import Scope
 
 T = TypeVar("T")
-Soon = T | asyncio.Future[T]
+Soon: TypeAlias = T | asyncio.Future[T]
 """An answer, or the promise of one: counters in this process answer at once."""
 
 
