@@ -1,0 +1,214 @@
+"""How limits, burndown, policies and weights come together for the gateway."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterable
+from datetime import UTC, date, datetime
+from fractions import Fraction
+
+import structlog
+
+from insula.governance import PLATFORM, UNLIMITED, Governor, Limits
+from insula.governance.adapters.sql import SqlLimits
+from insula.governance.burndown import Burn, Burndown, place_of
+from insula.governance.fairness import FairQueue
+from insula.governance.policy import PolicySet
+from insula.governance.quota.meter import Use
+from insula.kernel.clock import Clock
+from insula.kernel.errors import NotFound
+from insula.kernel.ids import TenantId
+from insula.models import Endpoint, Kind
+from insula.storage import ControlDatabase
+from insula.tenancy import Registry, Tenant, TenantState, preset
+from insula.usage import Recorder
+from insula.usage.adapters.sql import SqlBooks
+from insula.usage.spent import Spent
+
+_log = structlog.get_logger()
+_SWEEP_S = 1.0
+_DAY_S = 86_400
+
+
+class Governing:
+    """Who may use how much, at which rates, in which order. Belongs to the event loop that serves calls."""
+
+    def __init__(
+        self,
+        control: ControlDatabase,
+        registry: Registry,
+        clock: Clock,
+        burndown: Burndown,
+        policies: PolicySet,
+        recorder: Recorder,
+        books: SqlBooks,
+    ) -> None:
+        self.set_limits = SqlLimits(control)
+        self.burndown = burndown
+        self.policies = policies
+        self.queues: dict[str, FairQueue] = {}
+        self.governor = Governor(clock.monotonic_us, self.limits_for, wall_s=clock.now, metered=self._metered)
+        self._registry = registry
+        self._recorder = recorder
+        self._books = books
+        self._clock = clock
+        self._looked_at = clock.now()
+        self._today: tuple[int, date] = (0, date.min)
+        self._places: dict[str, tuple[str, str]] = {}
+
+    # what the gateway asks
+
+    def burn(self, endpoint: Endpoint, model: str) -> Burn:
+        """Return the burndown of a model at its endpoint, as it is in force today (UTC)."""
+        place = self._places.get(endpoint.base_url)
+        if place is None:
+            place = self._places[endpoint.base_url] = _place(endpoint)
+        return self.burndown.find(*place, model, self._day())
+
+    def lanes(self, tenant: str) -> tuple[str, ...]:
+        """Return the lanes of a tenant's tier."""
+        return self._registry.profile(TenantId(tenant)).lanes
+
+    def tier(self, tenant: str) -> str:
+        """Return a tenant's tier; nothing for one that is gone."""
+        try:
+            return self._registry.profile(TenantId(tenant)).tier.value
+        except NotFound:
+            return ""
+
+    def about(self, tenant: str) -> tuple[str, tuple[str, ...]]:
+        """Return a tenant's tier and tags, as policies see them."""
+        return self.tier(tenant), ()
+
+    def weight(self, tenant: str) -> int | Fraction:
+        """Return a tenant's weight: what was set for it, else its tier's."""
+        try:
+            return preset(self._registry.profile(TenantId(tenant)).tier, self._day()).weight
+        except NotFound:
+            return 1
+
+    # limits
+
+    def limits_for(self, level: str) -> Limits:
+        """Return the limits of a level: what was set for it, or what the tenant's tier says."""
+        held = self.set_limits.get(level, self._clock.now())
+        if held is not None:
+            return held
+        if level == PLATFORM or "/" in level:
+            return UNLIMITED
+        return Limits.from_preset(preset(self._registry.profile(TenantId(level)).tier, self._day()))
+
+    async def change(self, level: str, limits: Limits, effective_from: float | None = None) -> None:
+        """Write limits down, from a moment on; from now on they hold at once.
+
+        A level that gets its first budget is told what it used before: what the books hold up to this
+        moment, and what was counted here since.
+        """
+        now = self._clock.now()
+        await asyncio.to_thread(self.set_limits.put, level, limits, effective_from or now)
+        if effective_from is not None and effective_from > now:
+            return
+        await self._put_in_force(level, limits)
+
+    async def measure(self, level: str) -> None:
+        """Count a level's use from now on, and know what it used before: a policy reads it."""
+        await self._tell_past(level)
+
+    async def load(self) -> None:
+        """Tell every level that has a budget or a policy what it used this month. Before the first call."""
+        now = self._clock.now()
+        levels = set(self.set_limits.budgeted(now)) | self._policed()
+        if not levels:
+            return
+        rows = await asyncio.to_thread(self._books.spent, _month_began(now), now)
+        for level in levels:
+            self.governor.load(_name(level), level, _of(level, rows))
+
+    async def keep_sweeping(self) -> None:
+        """Expire overdue reservations and put dated limits in force, until cancelled."""
+        while True:
+            await asyncio.sleep(_SWEEP_S)
+            for rid in self.governor.expire():
+                _log.warning("reservation_expired", rid=rid)
+            now = self._clock.now()
+            for level in self.set_limits.changing(self._looked_at, now):
+                limits = self.set_limits.get(level, now)
+                if limits is not None:
+                    await self._put_in_force(level, limits)
+            self._looked_at = now
+
+    def follow_tiers(self) -> None:
+        """A change of tier changes limits: on the loop, which alone may touch the governor."""
+        loop = asyncio.get_running_loop()
+
+        def changed(tenant: Tenant) -> None:
+            if tenant.state is not TenantState.DELETED:
+                loop.call_soon_threadsafe(self._reset, tenant.id)
+
+        self._registry.subscribe(changed)
+
+    # inside
+
+    def _reset(self, tenant: str) -> None:
+        with contextlib.suppress(NotFound):
+            self.governor.set_limits(tenant, self.set_limits.get(tenant, self._clock.now()))
+
+    async def _put_in_force(self, level: str, limits: Limits) -> None:
+        if limits.budgeted and not self.governor.limits(level).budgeted:
+            await self._tell_past(level)
+        self.governor.set_limits(level, limits)
+
+    async def _tell_past(self, level: str) -> None:
+        meter = self.governor.meter(_name(level), level)
+        now = self._clock.now()
+        before = meter.used("month")
+        if before.calls:
+            return  # it has been counting all the while
+        await self._recorder.flush()
+        rows = await asyncio.to_thread(self._books.spent, _month_began(now), now)
+        self.governor.load(_name(level), level, _of(level, rows))
+
+    def _metered(self, level: str) -> bool:
+        return bool(self.policies) and level in self._policed()
+
+    def _policed(self) -> set[str]:
+        """Return the tenants whose use policies may read."""
+        levels = {held.policy.scope for held in self.policies}
+        return {level.partition("/")[0] for level in levels if level != PLATFORM}
+
+    def _day(self) -> date:
+        number = int(self._clock.now()) // _DAY_S
+        if self._today[0] != number:
+            self._today = (number, datetime.fromtimestamp(number * _DAY_S, UTC).date())
+        return self._today[1]
+
+
+def _place(endpoint: Endpoint) -> tuple[str, str]:
+    """Return provider and kind of an endpoint; at a host nobody knows, its wire format stands for both."""
+    if endpoint.kind is Kind.LOCAL:
+        return "local", "*"
+    provider, kind = place_of(endpoint.base_url)
+    return (str(endpoint.kind), "*") if provider == "unknown" else (provider, kind)
+
+
+def _month_began(now: float) -> float:
+    stamp = datetime.fromtimestamp(now, UTC)
+    return datetime(stamp.year, stamp.month, 1, tzinfo=UTC).timestamp()
+
+
+def _name(level: str) -> str:
+    if level == PLATFORM:
+        return "platform"
+    return ("tenant", "application", "agent")[level.count("/")]
+
+
+def _of(level: str, rows: Iterable[Spent]) -> list[tuple[int, Use]]:
+    """Return the hours of ``rows`` (``Spent``) that belong to a level."""
+    tenant, _, rest = level.partition("/")
+    app, _, agent = rest.partition("/")
+    return [
+        (row.hour, Use(row.quota_tokens, row.cost_nanousd, row.calls))
+        for row in rows
+        if level == PLATFORM or (row.tenant == tenant and app in ("", row.app) and agent in ("", row.agent))
+    ]
