@@ -53,6 +53,10 @@ class Client:
         """Return the JSON at ``path``; query values of ``None`` are left out."""
         return self._call("GET", path, params=_given(query))
 
+    def slow_get(self, path: str, **query: Any) -> Any:
+        """Ask for something that takes minutes, such as a check of all books."""
+        return self._call("GET", path, params=_given(query), timeout=1800.0)
+
     def post(self, path: str, body: Any = None, *, key: str | None = None, **query: Any) -> Any:
         """Create or act; ``key`` makes a repeat of this very call harmless."""
         headers = {"idempotency-key": key} if key else {}

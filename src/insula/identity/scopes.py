@@ -33,6 +33,7 @@ SCOPES: dict[str, Scope] = {
         Scope("tokens:read", "see tenant tokens, never their secrets", tenant=True),
         Scope("tokens:write", "create and revoke tenant tokens"),
         Scope("usage:read", "see usage and cost", tenant=True),
+        Scope("costs:write", "record costs that tenants share"),
         Scope("limits:read", "see limits", tenant=True),
         Scope("limits:write", "set limits"),
         Scope("entitlements:read", "see which models a tenant may use", tenant=True),
