@@ -17,8 +17,11 @@ from insula.api.replay import Replay
 from insula.api.routes import (
     agents,
     audit,
+    burndown,
+    chargeback,
     health,
     keys,
+    ledger,
     limits,
     models,
     platform,
@@ -80,7 +83,8 @@ def _routed() -> FastAPI:
 
 def _control_plane() -> APIRouter:
     router = APIRouter(responses={"4XX": _PROBLEM, "5XX": _PROBLEM})
-    for room in (tenants, agents, runs, models, limits, policies, keys, usage, runtimes, audit, platform):
+    work = (tenants, agents, runs, models, limits, burndown, policies, keys)
+    for room in (*work, usage, chargeback, ledger, runtimes, audit, platform):
         router.include_router(room.router)
     return router
 

@@ -11,12 +11,16 @@ from insula.cli.commands import (
     agents,
     audit,
     burndown,
+    costs,
     keys,
+    ledger,
     limits,
     models,
     platform,
+    policies,
     runs,
     runtimes,
+    sim,
     tenants,
     usage,
 )
@@ -88,7 +92,12 @@ models.register(_group("endpoint", "Endpoints: where models answer."))
 models.register_entitle(app)
 limits.register(_limit := _group("limit", "Limits: how much a level may use."))
 burndown.register(_limit)
+policies.register(_group("policy", "Policies: expressions in CEL that are asked before each call."))
 keys.register(_group("key", "Virtual keys: for applications outside that call the gateway."))
 usage.register(app)
+costs.register_invoice(app)
+costs.register(_group("cost", "Costs that tenants share: recorded for a month, split to the nano-dollar."))
+ledger.register(_group("ledger", "The ledger: every debit against every call."))
+sim.register(app)
 audit.register(_group("audit", "The audit: append-only, hash-chained."))
 keys.register_token(_group("token", "Tokens for the control plane."))
