@@ -56,6 +56,10 @@ class Settings(BaseSettings):
         str | None,
         Field(description="OTLP/HTTP address for traces, ending in /v1/traces (needs the extra `tracing`)"),
     ] = None
+    otlp_metrics: Annotated[
+        str | None,
+        Field(description="OTLP/HTTP address for metrics, ending in /v1/metrics (needs the extra `tracing`)"),
+    ] = None
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], Field(description="least level that is logged")
     ] = "info"

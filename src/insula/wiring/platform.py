@@ -39,7 +39,7 @@ from insula.runs import Drafts, RunParts, RunService
 from insula.runtimes import RuntimeStore, compile_pid1
 from insula.sandbox import Sandboxes
 from insula.settings import Settings
-from insula.traces import Traces
+from insula.telemetry import Telemetry
 from insula.usage import Burning, Chargeback, Outbox, PriceBook, Reconciliation, Recorder, UsageReports
 from insula.usage.adapters.checking import SqlAccounts
 from insula.usage.adapters.costs import SqlCosts
@@ -83,9 +83,8 @@ class Platform:
     def _build_governance(self) -> None:
         self.estimator = Estimator()
         self.books = books = SqlBooks(self.control)
-        self.traces = Traces(self.settings.otlp_traces) if self.settings.otlp_traces else None
-        observe = self.traces.call if self.traces else None
-        self.recorder = Recorder(Outbox(self.ground.home / "usage"), books, observe=observe)
+        self.telemetry = Telemetry.to(self.settings.otlp_traces, self.settings.otlp_metrics)
+        self.recorder = Recorder(Outbox(self.ground.home / "usage"), books, observe=self.telemetry.observe)
         self.usage_reports = UsageReports(self.recorder, books, self.clock)
         self.prices = PriceBook(self.clock)
         self.policies = SqlPolicies(self.control, self.clock)
@@ -197,8 +196,7 @@ class Platform:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
         await self.recorder.stop()
-        if self.traces is not None:
-            await asyncio.to_thread(self.traces.stop)
+        await asyncio.to_thread(self.telemetry.stop)
         await asyncio.to_thread(self.ground.close)
 
     def _prepare(self) -> None:

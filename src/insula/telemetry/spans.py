@@ -1,8 +1,6 @@
-"""Traces, if the operator wants them: one span for each model call, made after the call from its usage event.
+"""Traces, if the operator wants them: one span for each call, made after the call from its usage event.
 
-The spans of a run share a trace, whose id follows from the run's. Names are those of the OpenTelemetry
-semantic conventions for generative AI of 2026 (in development there, so they are kept here, in one place).
-No prompt, no answer and no credential is ever part of a span. Needs the extra ``tracing``.
+The spans of a run share a trace, whose id follows from the run's.
 """
 
 from __future__ import annotations
@@ -12,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from insula.kernel.entropy import token_bytes
 from insula.kernel.errors import Misconfigured
+from insula.telemetry import names
 from insula.usage import UsageEvent
 
 if TYPE_CHECKING:
@@ -19,6 +18,9 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter
 
 _NANO = 1_000_000_000
+_TOOLS = "execute_tool"
+
+Attributes = dict[str, str | int | tuple[str, ...]]
 
 
 class Traces:
@@ -44,7 +46,7 @@ class Traces:
         self._processor = BatchSpanProcessor(exporter)
 
     def call(self, event: UsageEvent) -> None:
-        """Hand over the span of one model call; a few microseconds, never waits."""
+        """Hand over the span of one call; a few microseconds, never waits."""
         self._processor.on_end(span_of(event, self._resource))
 
     def stop(self) -> None:
@@ -66,39 +68,62 @@ def span_of(event: UsageEvent, resource: object) -> ReadableSpan:
     span_id = int.from_bytes(token_bytes(8), "big") or 1
     sampled = TraceFlags(TraceFlags.SAMPLED)
     context = SpanContext(trace_id(event), span_id, is_remote=False, trace_flags=sampled)
+    operation = names.operation(event)
     return ReadableSpan(
-        name=f"chat {event.request_model or event.model_id}",
+        name=f"{operation} {event.request_model or event.model_id}",
         context=context,
         resource=resource,  # type: ignore[arg-type]
         attributes=attributes_of(event),
-        kind=SpanKind.CLIENT,
-        status=Status(StatusCode.OK if event.stream_end == "ok" else StatusCode.ERROR),
+        kind=SpanKind.INTERNAL if operation == _TOOLS else SpanKind.CLIENT,
+        status=Status(StatusCode.OK if names.error(event) is None else StatusCode.ERROR),
         start_time=int(event.started_at * _NANO),
         end_time=int(event.timestamp * _NANO),
     )
 
 
-def attributes_of(event: UsageEvent) -> dict[str, str | int]:
+def attributes_of(event: UsageEvent) -> Attributes:
     """Return the attributes of a call's span: what was used, by whom, never what was said."""
-    found: dict[str, str | int] = {
-        "gen_ai.operation.name": "chat",
-        "gen_ai.provider.name": event.provider,
-        "gen_ai.request.model": event.request_model or event.model_id,
-        "gen_ai.response.model": event.model_id,
-        "gen_ai.usage.input_tokens": event.input_tokens,
-        "gen_ai.usage.output_tokens": event.output_tokens,
-        "gen_ai.usage.cache_read.input_tokens": event.cache_read_tokens,
-        "gen_ai.usage.cache_write.input_tokens": event.cache_write_tokens,
-        "gen_ai.usage.reasoning.output_tokens": event.reasoning_tokens,
-        "insula.tenant.id": event.tenant_id,
-        "insula.request.id": event.request_id,
-        "insula.cost.nanousd": event.cost_nanousd,
-        "insula.usage.source": event.usage_source,
+    found = _of_tool(event) if names.operation(event) == _TOOLS else _of_inference(event)
+    found |= {
+        names.TENANT: event.tenant_id,
+        names.REQUEST: event.request_id,
+        names.COST: event.cost_nanousd,
+        names.PRICES: event.price_version,
+        names.QUOTA: event.quota_tokens,
+        names.QUEUE_MS: event.queue_ms,
+        names.ATTEMPT: event.attempt,
+        names.SOURCE: event.usage_source,
     }
-    if event.agent_id is not None:
-        found["gen_ai.agent.name"] = event.agent_id
-    if event.run_id is not None:
-        found["insula.run.id"] = event.run_id
-    if event.stream_end != "ok":
-        found["error.type"] = event.stream_end
+    optional = {
+        names.AGENT: event.agent_id,
+        names.APP: event.app_id,
+        names.USER: event.user_id,
+        names.RUN: event.run_id,
+        names.PARENT_RUN: event.parent_run_id,
+        names.ENDPOINT: event.endpoint,
+        names.LANE: event.lane,
+        names.BURN: event.burn_version,
+        names.ERROR: names.error(event),
+    }
+    return found | {name: value for name, value in optional.items() if value}
+
+
+def _of_inference(event: UsageEvent) -> Attributes:
+    found: Attributes = {
+        names.OPERATION: names.operation(event),
+        names.PROVIDER: names.provider(event),
+        names.REQUEST_MODEL: event.request_model or event.model_id,
+        names.RESPONSE_MODEL: event.model_id,
+        names.INPUT_TOKENS: event.input_tokens,
+        names.OUTPUT_TOKENS: event.output_tokens,
+        names.CACHE_READ_TOKENS: event.cache_read_tokens,
+        names.CACHE_WRITE_TOKENS: event.cache_write_tokens,
+        names.REASONING_TOKENS: event.reasoning_tokens,
+    }
+    if event.stream_end == "length":
+        found[names.FINISH_REASONS] = ("length",)
     return found
+
+
+def _of_tool(event: UsageEvent) -> Attributes:
+    return {names.OPERATION: names.operation(event), names.TOOL: event.model_id}
