@@ -8,8 +8,9 @@ the events of a second up.
 from __future__ import annotations
 
 import threading
-from collections import Counter as Tally
-from collections import deque
+from collections import defaultdict, deque
+from collections.abc import Iterator
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from insula.kernel.errors import Misconfigured
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from opentelemetry.metrics import Counter, Histogram, Meter
     from opentelemetry.sdk.metrics.export import MetricExporter
 
-Labels = tuple[tuple[str, str], ...]
+Labels = dict[str, str]
 
 _GATHER_S = 1.0
 _EXPORT_MS = 15_000.0
@@ -100,16 +101,19 @@ class Instruments:
 
     def take(self, events: list[UsageEvent]) -> None:
         """Count ``events``: sums of what has the same attributes, each duration and size by itself."""
-        sums: Tally[tuple[str, Labels]] = Tally()
+        alike: defaultdict[Any, list[UsageEvent]] = defaultdict(list)
         for event in events:
-            labels = labels_of(event)
-            sums.update({(name, where): value for name, where, value in _counted(event, labels)})
-            for name, value in _measured(event):
-                self._histograms[name].record(value, dict(labels))
-        for (name, where), value in sums.items():
-            self._counters[name].add(value, dict(where))
+            alike[_what_labels_need(event)].append(event)
+        for group in alike.values():
+            labels = labels_of(group[0])
+            for name, where, value in _counted(group, labels):
+                self._counters[name].add(value, where)
+            for event in group:
+                for name, measure in _measured(event):
+                    self._histograms[name].record(measure, labels)
 
 
+_what_labels_need = attrgetter("kind", "tenant_id", "provider", "request_model", "model_id", "stream_end")
 _TIMES = (names.DURATION, names.TOOL_DURATION, names.QUEUE_DURATION)
 _SIZES = (names.INPUT_SIZE, names.OUTPUT_SIZE)
 
@@ -125,15 +129,18 @@ def labels_of(event: UsageEvent) -> Labels:
         found[names.REQUEST_MODEL] = event.request_model or event.model_id
         found[names.RESPONSE_MODEL] = event.model_id
     error = names.error(event)
-    return tuple((found | ({names.ERROR: error} if error else {})).items())
+    return found | {names.ERROR: error} if error else found
 
 
-def _counted(event: UsageEvent, labels: Labels) -> list[tuple[str, Labels, int]]:
-    """Return what adds up. Providers do not report modalities here: tokens are of an unknown one."""
-    tokens = (*labels, (names.MODALITY, "unknown"))
-    counted = [(name, tokens, getattr(event, field)) for name, field in _COUNTED.items()]
-    found = [one for one in counted if one[2]]
-    return [*found, (names.COST, labels, event.cost_nanousd), (names.CALLS, labels, 1)]
+def _counted(events: list[UsageEvent], labels: Labels) -> Iterator[tuple[str, Labels, int]]:
+    """Yield what adds up. No modality is reported to us: tokens are of an unknown one."""
+    tokens = {**labels, names.MODALITY: "unknown"}
+    for name, field in _COUNTED.items():
+        used = sum(getattr(event, field) for event in events)
+        if used:
+            yield name, tokens, used
+    yield names.COST, labels, sum(event.cost_nanousd for event in events)
+    yield names.CALLS, labels, len(events)
 
 
 def _measured(event: UsageEvent) -> list[tuple[str, float]]:
