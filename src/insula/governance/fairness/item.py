@@ -31,10 +31,23 @@ class Item:
 class Slip:
     """An item's place in the line, and what it has been charged.
 
-    ``weight`` is the tenant's at the charge: a later correction is made at the same rate.
+    ``after`` and ``before`` are its neighbours in the line of its flow; a line of its own for each flow would
+    take more memory than all the rest. ``weight`` is the tenant's at the charge: a later correction is made
+    at the same rate.
     """
 
-    __slots__ = ("charged", "flow", "item", "place", "queued", "since_us", "tenant", "weight")
+    __slots__ = (
+        "after",
+        "before",
+        "charged",
+        "flow",
+        "item",
+        "place",
+        "queued",
+        "since_us",
+        "tenant",
+        "weight",
+    )
 
     def __init__(self, item: Item, tenant: Tenant, flow: Flow, place: int, since_us: int) -> None:
         self.item = item
@@ -42,6 +55,8 @@ class Slip:
         self.flow = flow
         self.place = place
         self.since_us = since_us
+        self.before: Slip | None = None
+        self.after: Slip | None = None
         self.queued = True
         self.charged = 0
         self.weight: Weight = tenant.weight

@@ -8,11 +8,14 @@ from fractions import Fraction
 from insula.governance.fairness.backfill import first_that_fits, inherit, pass_over
 from insula.governance.fairness.flow import Flow
 from insula.governance.fairness.item import Item, Slip
+from insula.governance.fairness.lane import Lane
 from insula.governance.fairness.meter import Meter
 from insula.governance.fairness.race import Race
 from insula.governance.fairness.report import FairnessReport, report
 from insula.governance.fairness.tenant import Tenant
 from insula.governance.fairness.weight import ONE, Weight
+
+_BATCH = Lane.BATCH
 
 
 class FairQueue:
@@ -46,7 +49,7 @@ class FairQueue:
         self._weights: dict[str, Weight] = {}
         self._slips: dict[str, Slip] = {}
         self._meter = Meter(label_of)
-        self._race: Race[Tenant] = Race(self._new_tenant, self._meter.part)
+        self._race = _TenantRace(self._weights, self._meter)
         self._places = 0
         self._queued = 0
 
@@ -78,8 +81,11 @@ class FairQueue:
         self._places += 1
         slip = self._slips[item.id] = Slip(item, tenant, flow, self._places, now_us)
         behind_others = tenant.entry is not None and flow.entry is not None
-        tenant.enqueue(slip)
+        flow.append(slip)
+        tenant.queued += 1
         self._queued += 1
+        if item.lane is _BATCH:
+            tenant.in_batch(slip)
         if not behind_others:
             self._review(tenant)
 
@@ -134,9 +140,13 @@ class FairQueue:
             self._correct(slip, 0)
         self._land(slip)
         slip.queued = True
-        slip.tenant.put_back(slip)
+        tenant = slip.tenant
+        slip.flow.put_back(slip)
+        tenant.queued += 1
         self._queued += 1
-        self._review(slip.tenant)
+        if slip.flow.race is tenant.batch:
+            tenant.in_batch(slip)
+        self._review(tenant)
 
     def cancel(self, item_id: str) -> bool:
         """Take a queued item out. It has cost nothing. ``False`` when it is not queued."""
@@ -145,7 +155,7 @@ class FairQueue:
             return False
         del self._slips[item_id]
         slip.queued = False
-        slip.flow.cancel(slip)
+        slip.flow.remove(slip)
         slip.tenant.queued -= 1
         self._queued -= 1
         if slip.charged:
@@ -223,16 +233,20 @@ class FairQueue:
     def _remove(self, tenant: Tenant, flow: Flow, paid: bool) -> None:
         """Take what was dispatched out of the lines.
 
-        If it was ``paid`` before, its tenant's counter did not rise, and the entry in the race may be too late.
+        If it was ``paid`` before, its tenant's counter did not rise, and its entry may stand too far back.
         """
         flow.take_head()
         tenant.queued -= 1
         self._queued -= 1
         race = self._race
-        if tenant.find_head() is None:
+        head = flow.head
+        if head is not None and flow.race.contending == 1:
+            tenant.head = head  # no need to search
+            tenant.since_us = head.since_us
+        elif tenant.find_head() is None:
             race.leave(tenant)
             self._meter.leaves(tenant)
-        elif paid:
+        if paid:
             race.moved(tenant)
         self._meter.compare(tenant, race.first())
 
@@ -284,5 +298,20 @@ class FairQueue:
         if tenant.idle:
             self._race.rest(tenant)
 
-    def _new_tenant(self, name: str) -> Tenant:
+
+class _TenantRace(Race[Tenant]):
+    """The race between the tenants of a queue."""
+
+    __slots__ = ("_meter", "_weights")
+
+    def __init__(self, weights: dict[str, Weight], meter: Meter) -> None:
+        super().__init__()
+        self._weights = weights
+        self._meter = meter
+
+    def make(self, name: str) -> Tenant:
         return Tenant(name, self._weights.get(name, ONE), self._meter.account(name))
+
+    def gone(self, member: Tenant) -> None:
+        self._meter.part(member)
+        member.close()

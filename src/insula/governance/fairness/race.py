@@ -12,7 +12,7 @@ The same race is run twice: between tenants, and between the flows of one lane o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from heapq import heapify, heappop, heappush, heapreplace
 from typing import Any, Generic, TypeVar
 
@@ -53,22 +53,9 @@ class Race(Generic[C]):
     Only a counter that falls needs a new entry at once.
     """
 
-    __slots__ = (
-        "_awake",
-        "_gone",
-        "_heap",
-        "_highest",
-        "_make",
-        "_members",
-        "_resting",
-        "contending",
-        "time",
-    )
+    __slots__ = ("_awake", "_heap", "_highest", "_members", "_resting", "contending", "time")
 
-    def __init__(self, make: Callable[[str], C], gone: Callable[[C], None] | None = None) -> None:
-        """``make`` a member by its name; ``gone`` is told who was forgotten."""
-        self._make = make
-        self._gone = gone
+    def __init__(self) -> None:
         self._members: dict[str, C] = {}
         self._heap: list[Entry] = []
         self._resting: list[Entry] = []
@@ -76,6 +63,13 @@ class Race(Generic[C]):
         self._highest = 0
         self.contending = 0
         self.time = 0
+
+    def make(self, name: str) -> C:
+        """Make a member that is not remembered."""
+        raise NotImplementedError
+
+    def gone(self, member: C) -> None:
+        """Hear who was forgotten."""
 
     def __iter__(self) -> Iterator[C]:
         """Everybody that is remembered, in no order."""
@@ -89,7 +83,7 @@ class Race(Generic[C]):
         """Return the member of that name, who from now on has something to do; a new one if need be."""
         member = self._members.get(name)
         if member is None:
-            member = self._members[name] = self._make(name)
+            member = self._members[name] = self.make(name)
             self._awake += 1
         elif member.resting is not None:
             member.resting = None
@@ -184,9 +178,8 @@ class Race(Generic[C]):
         self._resting.clear()
         self._heap.clear()
         members, self._members = self._members, {}
-        if self._gone is not None:
-            for member in members.values():
-                self._gone(member)
+        for member in members.values():
+            self.gone(member)
 
     def _forget(self, entry: Entry) -> None:
         member = entry[3]
@@ -195,8 +188,7 @@ class Race(Generic[C]):
 
     def _drop(self, member: C) -> None:
         del self._members[member.name]
-        if self._gone is not None:
-            self._gone(member)
+        self.gone(member)
 
     def _push(self, member: C) -> None:
         heap = self._heap

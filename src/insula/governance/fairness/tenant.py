@@ -41,13 +41,13 @@ class Tenant(Contender):
         self.account = account
         self.interactive: Race[Flow] | None = None
         self.batch: Race[Flow] | None = None
-        self.batch_order: deque[Slip] = deque()
+        self.batch_order: deque[Slip] | None = None
         self.head: Slip | None = None
         self.queued = 0
         self.in_flight = 0
         self.skipped = 0
         self.blocked = False
-        self.blocked_flows: set[str] = set()
+        self.blocked_flows: frozenset[str] = frozenset()
 
     @property
     def idle(self) -> bool:
@@ -59,23 +59,17 @@ class Tenant(Contender):
         race = self.batch if lane is _BATCH else self.interactive
         return (race or self._open_lane(lane)).awake(name)
 
-    def enqueue(self, slip: Slip) -> None:
-        """Put an item at the end of its flow."""
-        slip.flow.append(slip)
-        self.queued += 1
-        if slip.item.lane is _BATCH:
-            self.batch_order.append(slip)
-            if len(self.batch_order) > 2 * self.queued + _SLACK:
-                self.batch_order = deque(slip for slip in self.batch_order if _waits(slip, self.batch))
-
-    def put_back(self, slip: Slip) -> None:
-        """Put an item that was taken back to where it stood."""
-        slip.flow.put_back(slip)
-        self.queued += 1
-        if slip.flow.race is self.batch:
-            order = self.batch_order
-            at = next((i for i, other in enumerate(order) if other.place > slip.place), len(order))
-            order.insert(at, slip)
+    def in_batch(self, slip: Slip) -> None:
+        """Note an item of the batch lane, so that it is found when it is old. Kept in order of arrival."""
+        order = self.batch_order
+        if order is None:
+            order = self.batch_order = deque()
+        elif len(order) > 2 * self.queued + _SLACK:
+            order = self.batch_order = deque(other for other in order if self._waits_in_batch(other))
+        at = len(order)
+        while at and order[at - 1].place > slip.place:
+            at -= 1
+        order.insert(at, slip)
 
     def find_head(self) -> Slip | None:
         """Choose what this tenant would run next: interactive before batch, then by flow."""
@@ -83,44 +77,44 @@ class Tenant(Contender):
         if race is None or not race.contending:
             race = self.batch
         flow = None if race is None else race.first()
-        if flow is None:
-            self.head = None
-            return None
-        head = self.head = flow.line[0]
-        self.since_us = head.since_us
+        head = self.head = None if flow is None else flow.head
+        if head is not None:
+            self.since_us = head.since_us
         return head
 
     def age(self, before_us: int) -> bool:
         """Move batch items that wait since ``before_us`` or longer to the tail of the interactive lane."""
         order = self.batch_order
         moved = False
-        while order and (order[0].since_us <= before_us or not _waits(order[0], self.batch)):
+        while order and (order[0].since_us <= before_us or not self._waits_in_batch(order[0])):
             slip = order.popleft()
-            if not _waits(slip, self.batch):
-                continue
-            old = slip.flow
-            old.take_head()
-            old.rest_if_idle()
-            slip.flow = self.flow(_INTERACTIVE, slip.item.flow)
-            slip.flow.append(slip)
-            moved = True
+            if self._waits_in_batch(slip):
+                old = slip.flow
+                old.remove(slip)
+                old.rest_if_idle()
+                slip.flow = self.flow(_INTERACTIVE, slip.item.flow)
+                slip.flow.append(slip)
+                moved = True
         return moved
+
+    def _waits_in_batch(self, slip: Slip) -> bool:
+        return slip.queued and slip.flow.race is self.batch
 
     def block_flow(self, name: str, blocked: bool) -> None:
         """Keep a flow from being served in either lane, or let it be served again."""
-        if blocked:
-            self.blocked_flows.add(name)
-        else:
-            self.blocked_flows.discard(name)
+        self.blocked_flows = self.blocked_flows | {name} if blocked else self.blocked_flows - {name}
         for race in (self.interactive, self.batch):
             flow = None if race is None else race.find(name)
             if flow is not None:
                 flow.blocked = blocked
-                if flow.queued:
-                    flow.settle_in()
+                flow.settle_in()
 
-    def _open_lane(self, lane: Lane) -> Race[Flow]:
-        race: Race[Flow] = Race(lambda name: Flow(name, race, name in self.blocked_flows))
+    def close(self) -> None:
+        """Let go of the lanes, which know their tenant, for the sake of the garbage collector."""
+        self.interactive = self.batch = None
+
+    def _open_lane(self, lane: Lane) -> _LaneRace:
+        race = _LaneRace(self)
         if lane is _BATCH:
             self.batch = race
         else:
@@ -128,5 +122,14 @@ class Tenant(Contender):
         return race
 
 
-def _waits(slip: Slip, batch: Race[Flow] | None) -> bool:
-    return slip.queued and slip.flow.race is batch
+class _LaneRace(Race[Flow]):
+    """The race between the flows of one lane."""
+
+    __slots__ = ("_tenant",)
+
+    def __init__(self, tenant: Tenant) -> None:
+        super().__init__()
+        self._tenant = tenant
+
+    def make(self, name: str) -> Flow:
+        return Flow(name, self, name in self._tenant.blocked_flows)
