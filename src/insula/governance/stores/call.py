@@ -1,0 +1,89 @@
+"""A call that this gateway reserved for, and what the store has yet to be told of it."""
+
+from __future__ import annotations
+
+import asyncio
+from enum import Enum
+from typing import Literal
+
+from insula.governance.quota.need import Amounts, Hard, Need
+from insula.governance.scope import Scope
+from insula.governance.stores.known import Route
+
+What = Literal["progress", "settle", "cancel"]
+
+
+class State(Enum):
+    """Where a call's reservation is."""
+
+    ASKED = "asked"
+    HELD = "held"
+    LOCAL = "local"
+    ENDED = "ended"
+
+
+class Call:
+    """One reservation. ``hard`` is what the budgets hold; the rest belongs to the store's client.
+
+    ``name`` is its id in the store. ``registered`` says whether the store knows of it, as far as is known
+    here. ``used`` is cumulative, as the gateway told it last.
+    """
+
+    __slots__ = (
+        "answer", "asked_us", "expires_us", "hard", "name", "need", "registered", "rid", "route", "scope",
+        "sent", "state",
+        "ttl_us", "turns", "used",
+    )  # fmt: skip
+
+    def __init__(self, scope: Scope, rid: str, route: Route, need: Need, ttl_us: int, asked_us: int) -> None:
+        self.scope = scope
+        self.rid = rid
+        self.name = rid.encode()
+        self.route = route
+        self.need = need
+        self.ttl_us = ttl_us
+        self.asked_us = asked_us
+        self.expires_us = asked_us + ttl_us
+        self.answer: asyncio.Future[Call] = asyncio.get_running_loop().create_future()
+        self.hard = Hard()
+        self.used = Amounts()
+        self.sent = False
+        self.state = State.ASKED
+        self.registered = True
+        self.turns = 0
+
+    def admit(self, hard: Hard, state: State) -> None:
+        """The reservation is held; whoever waits is told."""
+        self.hard = hard
+        self.state = state
+        if not self.answer.done():
+            self.answer.set_result(self)
+
+    def refuse(self, error: Exception) -> None:
+        """The reservation is not held."""
+        self.state = State.ENDED
+        if not self.answer.done():
+            self.answer.set_exception(error)
+
+
+class Note:
+    """What the store must be told of a call: how far it is, or that it ended. Kept until acknowledged.
+
+    ``told_us`` is when it left last. One that ended names the moment by the store's clock.
+    """
+
+    __slots__ = ("call", "ended_us", "name", "stale", "told_us", "used", "what")
+
+    def __init__(self, call: Call, what: What, used: Amounts, ended_us: int) -> None:
+        self.call = call
+        self.name = call.name
+        self.what: What = what
+        self.used = used
+        self.ended_us = ended_us
+        self.told_us: int | None = None
+        self.stale = False
+
+    @property
+    def final(self) -> bool:
+        """Whether the call is over."""
+        return self.what != "progress"

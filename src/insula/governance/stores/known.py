@@ -1,0 +1,148 @@
+"""What a gateway knows of levels whose counters are elsewhere: their limits, and how they stood last."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from insula.governance.quota.level import Path
+from insula.governance.quota.limits import Limits
+from insula.governance.quota.meter import HOUR_S, NOTHING, Use, Window
+from insula.governance.quota.standing import Standing, standing_of
+from insula.governance.scope import Scope
+from insula.governance.stores.record import Ground, read_level, write_limits
+from insula.governance.stores.wire import bulk
+
+_KEPT: Final = 50_000
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A scope's path as the scripts want it: keys of its levels, and their limits."""
+
+    levels: tuple[tuple[str, str], ...]
+    keys: bytes
+    limits: bytes
+    path: bytes
+    budgeted: bool
+
+
+class Known:
+    """Limits of levels, and the last records that the store sent. Bounded: the oldest are forgotten."""
+
+    def __init__(
+        self, prefix: bytes, limits_for: Callable[[str], Limits], metered: Callable[[str], bool]
+    ) -> None:
+        self._prefix = prefix
+        self._limits_for = limits_for
+        self.metered = metered
+        self._set: dict[str, Limits] = {}
+        self._routes: dict[str, Route] = {}
+        self._records: OrderedDict[str, bytes] = OrderedDict()
+
+    def limits(self, key: str) -> Limits:
+        """Return the limits in force at a level."""
+        return self._set.get(key) or self._limits_for(key)
+
+    def set_limits(self, key: str, limits: Limits | None) -> None:
+        """Change a level's limits; ``None``: back to what ``limits_for`` says."""
+        if limits is None:
+            self._set.pop(key, None)
+        else:
+            self._set[key] = limits
+        self._routes.clear()
+
+    def written(self, key: str) -> bytes:
+        """Return the limits of a level for the scripts."""
+        return write_limits(self.limits(key), metered=self.metered(key))
+
+    def key(self, key: str) -> bytes:
+        """Return the key of a level in the store."""
+        return self._prefix + b"l:" + key.encode()
+
+    def route(self, scope: Scope) -> Route:
+        """Return a scope's path."""
+        route = self._routes.get(scope.key)
+        if route is None:
+            if len(self._routes) >= _KEPT:
+                self._routes.clear()
+            route = self._routes[scope.key] = self._route(tuple(scope.levels()))
+        return route
+
+    def _route(self, levels: tuple[tuple[str, str], ...]) -> Route:
+        keys = [key for _, key in levels]
+        return Route(
+            levels,
+            bulk(*(self.key(key) for key in keys)),
+            bulk(*(self.written(key) for key in keys)),
+            bulk("\n".join(keys).encode()),
+            any(self.limits(key).budgeted for key in keys),
+        )
+
+    def learn(self, route: Route, records: Iterable[object]) -> None:
+        """Take in the records that came with an answer, outermost level first."""
+        for (_, key), record in zip(route.levels, records, strict=False):
+            self.learn_one(key, record)
+
+    def learn_one(self, key: str, record: object) -> None:
+        """Take in one record; ``None``: the store has none."""
+        if isinstance(record, bytes):
+            self._records[key] = record
+            self._records.move_to_end(key)
+            if len(self._records) > _KEPT:
+                self._records.popitem(last=False)
+        else:
+            self._records.pop(key, None)
+
+    def forget(self) -> None:
+        """Drop every record: they are another store's."""
+        self._records.clear()
+
+    def path(self, route: Route, ground: Ground, now_us: int) -> Path:
+        """Return the path as the store has it, to be read only."""
+        levels, mean_hold_us = [], 0
+        for name, key in route.levels:
+            level, mean_hold_us = read_level(
+                name, key, self.limits(key), self._records.get(key), ground, now_us, metered=self.metered(key)
+            )
+            levels.append(level)
+        path = Path(tuple(levels))
+        path.mean_hold_us = mean_hold_us
+        return path
+
+    def standing(self, scope: Scope, ground: Ground, now_us: int) -> Standing:
+        """Return where a scope stands, refilled since it was last heard of."""
+        return standing_of(self.path(self.route(scope), ground, now_us), now_us)
+
+    def strict(self, scope: Scope, ground: Ground | None, now_us: int) -> bool:
+        """Whether any level wants strict estimates, or is overdrawn as far as is known."""
+        route = self.route(scope)
+        if any(self.limits(key).strict for _, key in route.levels):
+            return True
+        if ground is None:
+            return False
+        return any(bucket.overdrawn(now_us) for bucket in self.path(route, ground, now_us).tokens)
+
+    def budgeted(self, scope: Scope) -> bool:
+        """Whether any level of a scope has a calendar budget."""
+        return self.route(scope).budgeted
+
+    def queue_wait_s(self, scope: Scope) -> int:
+        """Return what the innermost level says that says something."""
+        for _, key in reversed(scope.levels()):
+            wait = self.limits(key).queue_wait_s
+            if wait is not None:
+                return wait
+        return 0
+
+    def used(self, key: str, window: Window, ground: Ground, now_us: int) -> Use:
+        """Return what a level used in the present window, as far as is known."""
+        record = self._records.get(key)
+        if record is None:
+            return NOTHING
+        level, _ = read_level(key, key, self.limits(key), record, ground, now_us, metered=True)
+        assert level.meter is not None
+        level.meter.at(now_us // (HOUR_S * 1_000_000))
+        return level.meter.used(window)

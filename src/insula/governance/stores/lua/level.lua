@@ -1,0 +1,131 @@
+-- One level: all its counters in one string of doubles.
+--
+-- Four rates, six figures each: capacity, per minute, level in whole units, ticks above that, pending,
+-- stamp. A double is exact to 2^53, but a level in ticks needs 66 bits: so whole units and ticks are kept
+-- apart, and a refill is split the same way. Then: calls in flight, pending tokens, pending dollars and
+-- nano-dollars (budgets), how long calls take, epoch. After that the meter, if there is one (meter.lua).
+
+local MINUTE, NANO = 60000000, 1000000000
+local LEVEL, FIGURES = '<' .. string.rep('d', 30), 30
+local WIDTH = FIGURES * 8
+local SLOTS, TOKENS, DOLLARS, NANOS, MEAN, EPOCH = 25, 26, 27, 28, 29, 30
+local LIMITS = '<' .. string.rep('d', 16)
+local BOOKS = 16
+local floor, min, max = math.floor, math.min, math.max
+
+local function clock(given)
+  if given ~= '' then return tonumber(given) end
+  local time = redis.call('TIME')
+  return time[1] * 1000000 + time[2]
+end
+
+-- What stands above all records of this store (see hello.lua); nil if the caller knows another store.
+local function ground(raw, generation)
+  if not raw or string.sub(raw, 1, 16) ~= generation then return nil end
+  local epoch, lost, lost_epoch = struct.unpack('<ddd', raw, 17)
+  return {epoch = epoch, lost = lost, lost_epoch = lost_epoch}
+end
+
+-- The server changed since this was written. Its clock may have jumped: believe it for what fills a
+-- bucket twice. If the store was lost, count from then on, from nothing.
+local function distrust(s, base, now)
+  for b = 0, 18, 6 do
+    local cap, rate = s[b + 1], s[b + 2]
+    if cap > 0 then
+      if rate > 0 then s[b + 6] = max(s[b + 6], now - math.ceil(2 * cap / rate) * MINUTE) end
+      if s[EPOCH] < base.lost_epoch then
+        if s[b + 3] > 0 then s[b + 3], s[b + 4] = 0, 0 end
+        s[b + 6] = max(s[b + 6], base.lost)
+      end
+    end
+  end
+  s[EPOCH] = base.epoch
+end
+
+local function open(raw, base, now)
+  local s
+  if raw then
+    s = {struct.unpack(LEVEL, raw)}
+    if s[EPOCH] ~= base.epoch then distrust(s, base, now) end
+  else
+    s = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1000000, base.epoch}
+  end
+  return s
+end
+
+-- Whole units and ticks of the bucket at b, refilled up to now. Exact: a rate of n a minute is n ticks a
+-- microsecond, and no product below exceeds 2^53.
+local function fresh(s, b, now)
+  local units, ticks, cap = s[b + 3], s[b + 4], s[b + 1]
+  local elapsed = now - s[b + 6]
+  if elapsed <= 0 or units >= cap then return units, ticks end
+  local rate = s[b + 2]
+  local us, slow = elapsed % MINUTE, rate % MINUTE
+  local sum = ticks + us * slow
+  ticks = sum % MINUTE
+  units = units + (elapsed - us) / MINUTE * rate + us * ((rate - slow) / MINUTE) + (sum - ticks) / MINUTE
+  if units >= cap then return cap, 0 end
+  return units, ticks
+end
+
+-- Give the bucket at b the limit that the caller's configuration says. What was used stays used.
+local function resize(s, b, cap, rate, base, now)
+  if s[b + 1] == 0 then
+    s[b + 3], s[b + 4], s[b + 6] = cap, 0, now
+    if base.lost > 0 then s[b + 3], s[b + 6] = 0, base.lost end
+  else
+    s[b + 3], s[b + 4] = fresh(s, b, now)
+    s[b + 6] = max(s[b + 6], now)
+    if s[b + 3] >= cap then s[b + 3], s[b + 4] = cap, 0 end
+  end
+  s[b + 1], s[b + 2] = cap, rate
+end
+
+-- Limits as the caller's configuration says: capacity and rate of the four rates (capacity 0: no limit),
+-- calls in flight, tokens a day and a month, dollars and nano-dollars a day and a month (-1: no limit),
+-- whether the level's use is metered.
+local function limits_of(raw) return {struct.unpack(LIMITS, raw)} end
+
+local function apply(s, limits, base, now)
+  for m = 0, 3 do
+    local b, cap, rate = m * 6, limits[m * 2 + 1], limits[m * 2 + 2]
+    if cap > 0 and (s[b + 1] ~= cap or s[b + 2] ~= rate) then resize(s, b, cap, rate, base, now) end
+  end
+end
+
+-- Take `more` of each of the four kinds from the levels, and `drop` from what is pending.
+local function debit(s, more, drop, now)
+  for m = 1, 4 do
+    local b = m * 6 - 6
+    if more[m] > 0 and s[b + 1] > 0 then
+      s[b + 3], s[b + 4] = fresh(s, b, now)
+      if now > s[b + 6] then s[b + 6] = now end
+      s[b + 3] = s[b + 3] - more[m]
+    end
+    s[b + 5] = s[b + 5] - drop[m]
+  end
+end
+
+-- Add to what budgets hold (may be negative).
+local function promise(s, tokens, dollars, nanos)
+  s[TOKENS] = s[TOKENS] + tokens
+  local n = s[NANOS] + nanos
+  local carry = floor(n / NANO)
+  s[DOLLARS], s[NANOS] = s[DOLLARS] + dollars + carry, n - carry * NANO
+end
+
+-- Write a level; it may be forgotten when it is as good as new. `keep` is how long a hold may live, in us.
+local function save(key, s, meter, keep)
+  local minutes = 1
+  for b = 0, 18, 6 do
+    if s[b + 2] > 0 then minutes = max(minutes, (s[b + 1] - s[b + 3]) / s[b + 2]) end
+  end
+  local raw = struct.pack(LEVEL, unpack(s, 1, FIGURES))
+  local ms = minutes * 60000 + keep / 1000 + 60000
+  if meter then
+    raw = raw .. meter
+    ms = max(ms, 2764800000)
+  end
+  redis.call('SET', key, raw, 'PX', string.format('%.0f', min(ms, 1e14)))
+  return raw
+end
