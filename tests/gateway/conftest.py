@@ -50,6 +50,10 @@ from insula.vault import Barrier
 T = TypeVar("T")
 
 
+PRICED = "gpt-4o-mini"
+"""A model with a price, for budgets of money."""
+
+
 class Keys:
     """Endpoint keys in memory: the vault has its own tests."""
 
@@ -79,7 +83,10 @@ class Server:
         self.words = ["one ", "two ", "three "]
         self.pace_s = 0.0
         self.usage: dict[str, Any] | None = {"prompt_tokens": 20, "completion_tokens": 3, "total_tokens": 23}
+        self.counts = False  # produce at most max_tokens words, and say how many
         self.status = 200
+        self.refuse_next = 0  # so many requests are answered 429 first
+        self.running = self.most_running = 0
         self.extra_headers = ""
         self.raw: bytes | None = None
         self.port = 0
@@ -120,6 +127,32 @@ class Server:
             writer.close()
 
     async def _answer(self, body: dict[str, Any], writer: asyncio.StreamWriter) -> None:
+        self.running += 1
+        self.most_running = max(self.most_running, self.running)
+        try:
+            await self._served(body, writer)
+        finally:
+            self.running -= 1
+
+    def _words(self, body: dict[str, Any]) -> list[str]:
+        most = body.get("max_tokens") or body.get("max_completion_tokens")
+        return self.words[:most] if self.counts else self.words
+
+    def _usage(self, body: dict[str, Any]) -> dict[str, Any] | None:
+        if not self.counts:
+            return self.usage
+        produced = len(self._words(body))
+        return {"prompt_tokens": 20, "completion_tokens": produced, "total_tokens": 20 + produced}
+
+    async def _served(self, body: dict[str, Any], writer: asyncio.StreamWriter) -> None:
+        if self.refuse_next:
+            self.refuse_next -= 1
+            writer.write(
+                b"HTTP/1.1 429 X\r\nretry-after-ms: 50\r\ncontent-type: application/json\r\n"
+                b"content-length: 2\r\n\r\n{}"
+            )
+            await writer.drain()
+            return
         if self.mode == "hang":
             await asyncio.sleep(3600)
         if self.raw is not None:
@@ -143,7 +176,7 @@ class Server:
 
     async def _whole(self, body: dict[str, Any], writer: asyncio.StreamWriter) -> None:
         await asyncio.sleep(self.pace_s)
-        message = {"role": "assistant", "content": "".join(self.words)}
+        message = {"role": "assistant", "content": "".join(self._words(body))}
         answer = {
             "id": "c1",
             "object": "chat.completion",
@@ -151,8 +184,8 @@ class Server:
             "model": body["model"],
             "choices": [{"index": 0, "finish_reason": "stop", "message": message, "text": "x"}],
         }
-        if self.usage is not None:
-            answer["usage"] = self.usage
+        if self._usage(body) is not None:
+            answer["usage"] = self._usage(body)
         text = json.dumps(answer).encode()
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nx-internal: secret\r\n"
                      b"set-cookie: a=b\r\ncontent-length: %d\r\n\r\n" % len(text) + text)  # fmt: skip
@@ -164,7 +197,7 @@ class Server:
         )
         base = {"id": "c1", "object": "chat.completion.chunk", "created": 1, "model": body["model"]}
         asked = (body.get("stream_options") or {}).get("include_usage")
-        for number, word in enumerate(self.words):
+        for number, word in enumerate(self._words(body)):
             event = {**base, "choices": [{"index": 0, "delta": {"content": word}}]}
             if asked:
                 event["usage"] = None
@@ -177,8 +210,8 @@ class Server:
                 break
             await asyncio.sleep(self.pace_s)
         await self._event(writer, {**base, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
-        if asked and self.usage is not None:
-            await self._event(writer, {**base, "choices": [], "usage": self.usage})
+        if asked and self._usage(body) is not None:
+            await self._event(writer, {**base, "choices": [], "usage": self._usage(body)})
         writer.write(b"e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n")
         await writer.drain()
 
@@ -219,6 +252,7 @@ class Plane:
         self.governor = Governor(
             self.clock.monotonic_us, lambda key: self.limits.get(key, Limits()), wall_s=self.clock.now
         )
+        self.prices = PriceBook(self.clock)
         self.weights: dict[str, int] = {}
         self.lanes = ("interactive", "batch")
         self.policies = PolicySet()
@@ -237,10 +271,12 @@ class Plane:
         self.upstreams = Upstreams(self.catalog, self.endpoint_keys.get, self.patience)
         self.server = Server()
         await self.server.start()
-        self.catalog.add_endpoint("main", "openai", self.server.url, ["m1", "m2", "m3"], "sk-upstream")
+        self.catalog.add_endpoint(
+            "main", "openai", self.server.url, ["m1", "m2", "m3", PRICED], "sk-upstream"
+        )
         parts = Parts(
             clock=self.clock, limits=self.governor, estimator=Estimator(), recorder=self.recorder,
-            prices=PriceBook(self.clock), catalog=self.catalog, entitlements=self.entitlements,
+            prices=self.prices, catalog=self.catalog, entitlements=self.entitlements,
             upstreams=self.upstreams, refusals=RefusalLog(self.refused.append),
             burn=lambda endpoint, model: burndown.find("openai", "*", model, date(2026, 11, 25)),
             lanes=lambda _tenant: self.lanes, turnstiles=self.turnstiles,

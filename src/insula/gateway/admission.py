@@ -28,7 +28,7 @@ class Admission:
     """
 
     __slots__ = (
-        "_pipeline", "ask", "attempts", "bounded", "connection", "endpoint", "entered_us", "hard",
+        "_pipeline", "ask", "attempts", "bounded", "connection", "endpoint", "entered_us", "guessed", "hard",
         "identity", "item", "lane", "need", "queue_us", "queued", "read", "request_id",
         "reserved_output", "scope", "slot_wait_s", "started_at", "started_us", "turnstile", "valuation",
         "wait_s",
@@ -68,7 +68,16 @@ class Admission:
         self.queued = False  # whether it came through the fair queue, which then knows it
         self.attempts = 0
         self.item: Item | None = None
+        self.guessed = False  # whether nobody knows yet how long such calls take
         self.turnstile: Turnstile | None = None
+
+    def reckon(self) -> None:
+        """Say what the call is expected to cost in its endpoint's queue, by what is known now."""
+        cost, self.guessed = self._pipeline.expected_cost(self)
+        if self.item is None:
+            self.item = Item(self.request_id, self.scope.tenant, self.scope.key, self.lane, cost)
+        else:
+            self.item.cost = cost
 
     # what the turnstile says
 

@@ -28,7 +28,7 @@ from insula.gateway.upstream_errors import wait_of
 from insula.gateway.valuation import Price, Valuation
 from insula.governance import Amounts, Estimator, Hard, Need
 from insula.governance.burndown import Burn
-from insula.governance.fairness import Item, Lane
+from insula.governance.fairness import Lane
 from insula.governance.stores import LimitStore
 from insula.governance.stores.contract import Soon
 from insula.kernel.clock import Clock
@@ -46,6 +46,7 @@ _log = structlog.get_logger()
 _RESERVATION_S = 1800.0
 _SLOT_WAIT_S = 30.0
 _LEAST_STEP = 64
+_GUESS_US = 1_000  # too little is put right when the call ends; too much would let its tenant lead for long
 _JSON = b"content-type: application/json\r\n"
 
 
@@ -148,6 +149,13 @@ class Pipeline:
         connection.exchange = admission
         self.turnstiles.at(endpoint).enter(admission)
 
+    def expected_cost(self, admission: Admission) -> tuple[int, bool]:
+        """Return what a call is expected to cost where it queues, and whether that is a mere guess."""
+        scope, ask = admission.scope, admission.ask
+        tokens = Tokens(input=admission.read, output=admission.reserved_output)
+        held_us = self.parts.estimator.duration_us(scope.learning, ask.model)
+        return fair_cost(admission, tokens, held_us or _GUESS_US), held_us == 0
+
     def dispatch(self, admission: Admission) -> None:
         """Send an admitted call to its endpoint."""
         connection = admission.connection
@@ -230,9 +238,9 @@ class Pipeline:
         self.limits.settle(call.request_id, used)
         held_us = self._held_us(call)
         cost = fair_cost(admission, tokens, held_us)
-        charged = self._leave_turnstile(admission, cost)
         if end == "ok" and source == "provider":
             self._learn(call, tokens, held_us)
+        charged = self._leave_turnstile(admission, cost)
         metrics = self.metrics
         metrics.calls[end] += 1
         metrics.input_tokens += tokens.input
@@ -338,12 +346,21 @@ class Pipeline:
             self._budget(admission, produced)
 
     def _budget(self, admission: Admission, produced: int) -> None:
-        """Ask the budgets for all the call may use if its caller said how much, else for what is likely."""
+        """Ask the budgets for all the call may use if its caller said how much, else for what is likely.
+
+        A caller that set a bound gets what is left, however little. Of the others none is sent that would
+        probably be cut to less than half of its answer.
+        """
         ask, valuation = admission.ask, admission.valuation
         assert ask.output is not None
         cap = valuation.hard(ask.input_bound, ask.output * ask.copies)
-        want = cap if ask.stated else valuation.hard(ask.input_bound, produced)
-        least = valuation.hard(ask.input_bound, ask.copies)
+        if ask.stated:
+            want, useful = cap, ask.copies
+        else:
+            want = valuation.hard(ask.input_bound, produced)
+            known = self.parts.estimator.knows(admission.scope.learning, ask.model)
+            useful = max(ask.copies, produced // 2 if known else 0)
+        least = valuation.hard(ask.input_bound, useful)
         admission.need = admission.need._replace(cap=cap, want=want, least=least)
 
     def _time(self, admission: Admission, terms: Terms) -> None:
@@ -353,11 +370,7 @@ class Pipeline:
         else:
             admission.wait_s = float(self.limits.queue_wait_s(admission.scope))
             admission.slot_wait_s = max(admission.wait_s, _SLOT_WAIT_S)
-        scope, ask = admission.scope, admission.ask
-        tokens = Tokens(input=admission.read, output=admission.reserved_output)
-        held_us = self.parts.estimator.duration_us(scope.learning, ask.model)
-        cost = fair_cost(admission, tokens, held_us)
-        admission.item = Item(admission.request_id, scope.tenant, scope.key, admission.lane, cost)
+        admission.reckon()
 
     def _reserve(self, admission: Admission) -> Any:
         return self.limits.reserve(admission.scope, admission.request_id, admission.need, _RESERVATION_S)

@@ -104,6 +104,8 @@ class Turnstile:
         assert admission.item is not None
         self.in_use -= 1
         charged = self.queue.settle(admission.item.id, cost)
+        if admission.guessed and self._waiting:
+            self._reckon_anew()
         self._pump()
         return charged
 
@@ -260,7 +262,14 @@ class Turnstile:
 
     def _open_again(self) -> None:
         self._opening = None
+        self._shut_until = 0.0  # a timer may ring a moment early
         self._pump()
+
+    def _reckon_anew(self) -> None:
+        """A call has shown what such calls cost: those that wait are not taken for a guess any more."""
+        for admission in self._waiting.values():
+            if admission.guessed:
+                admission.reckon()
 
     # deadlines
 

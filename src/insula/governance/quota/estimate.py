@@ -86,6 +86,11 @@ class Estimator:
             return min(ceiling, COLD)
         return min(ceiling, max(1, known.outputs.high()))
 
+    def knows(self, scope: str, model: str) -> bool:
+        """Whether the output of such calls is estimated by what they did, not by what is usual."""
+        known = self._known.get((scope, model))
+        return known is not None and known.outputs.warm
+
     def input(self, scope: str, model: str, guess: int) -> int:
         """Return the input tokens to reserve for a call whose size is taken for ``guess`` tokens."""
         known = self._known.get((scope, model))
@@ -94,9 +99,12 @@ class Estimator:
         return max(1, -(-guess * known.inputs.quantile(95) // _PARTS))
 
     def duration_us(self, scope: str, model: str) -> int:
-        """Return how long such calls take (moving average, weight 1/8), 1 s until one is known."""
-        known = self._known.get((scope, model))
-        return known.held_us if known is not None and known.held_us else 1_000_000
+        """Return how long such calls take (moving average, weight 1/8), else any calls to the model.
+
+        0 until one is known.
+        """
+        known = self._known.get((scope, model)) or self._known.get(("", model))
+        return known.held_us if known is not None else 0
 
     def learn(self, scope: str, model: str, output: int, *, guess: int = 0, read: int = 0) -> None:
         """Take in what a call produced and, for a ``guess`` at its input, what it ``read``.
@@ -110,8 +118,8 @@ class Estimator:
 
     def observe(self, scope: str, model: str, duration_us: int) -> None:
         """Take in how long a call held its slot."""
-        known = self._of(scope, model)
-        known.held_us += (duration_us - known.held_us) >> 3 if known.held_us else duration_us
+        for known in (self._of(scope, model), self._of("", model)):
+            known.held_us += (duration_us - known.held_us) >> 3 if known.held_us else duration_us
 
     def _of(self, scope: str, model: str) -> _Known:
         key = (scope, model)
