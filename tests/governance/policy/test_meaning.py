@@ -101,7 +101,7 @@ def accepted(source: str) -> Compiled:
         raise
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(BOOLS)
 def test_an_expression_means_what_the_library_says_it_means(source: str) -> None:
     """Written out again with flat names it has the value that the library gives the original text."""
@@ -113,7 +113,7 @@ def test_an_expression_means_what_the_library_says_it_means(source: str) -> None
     assert decision.kind == {True: "allow", False: "deny", "error": "error"}[expected], source
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(BOOLS, st.integers(1, 10**6))
 def test_what_was_accepted_fails_only_over_arithmetic(source: str, limit: int) -> None:
     decision = accepted(f"{source} ? limit({limit}) : deny('no: ' + tenant.id)").ask(bound(VALUES))
@@ -123,7 +123,7 @@ def test_what_was_accepted_fails_only_over_arithmetic(source: str, limit: int) -
         assert decision.kind in {"limit", "deny"}
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.text(max_size=60) | st.text(alphabet="tenat.id()?:&|<>=!'\"[]{}0123,+- \n", max_size=60))
 def test_any_text_is_read_or_refused_and_nothing_else(source: str) -> None:
     try:

@@ -22,7 +22,7 @@ from insula.governance.policy import (
     refusal,
 )
 from insula.governance.policy.policies import MOST_PER_LEVEL
-from insula.kernel.errors import InvalidRequest
+from insula.kernel.errors import InvalidRequest, Overloaded
 
 LANE = st.sampled_from(["interactive", "batch"])
 DECISION = st.one_of(
@@ -103,6 +103,8 @@ def test_what_cannot_be_evaluated_denies_and_says_whose_fault_it_is(decide: Call
         {"tools": ("x" * 129,)},
         {"tags": tuple(f"t{n}" for n in range(65))},
         {"model": "m" * 129},
+        {"model": "\ud800"},
+        {"tools": ("a", "\udfff")},
     ],
 )
 def test_a_call_larger_than_the_bounds_is_denied_by_what_reads_it_only(
@@ -111,6 +113,17 @@ def test_a_call_larger_than_the_bounds_is_denied_by_what_reads_it_only(
     reads = "size(request.tools) >= 0 && size(tenant.tags) >= 0 && request.model != 'x'"
     assert decide(("acme", reads), **changes).denied.decision.kind == "error"
     assert decide(("acme", "request.max_tokens > 0"), **changes) is ALLOWED
+
+
+def test_usage_that_cannot_be_known_denies_what_reads_it_and_hurts_no_shadow(
+    decide: Callable[..., Any],
+) -> None:
+    def down(_window: str) -> Any:
+        raise Overloaded("the store is down")
+
+    verdict = decide(("acme", "usage.day.usd < 100"), usage=down)
+    assert verdict.denied.decision == Decision("error", "the store is down")
+    assert decide(("acme", "usage.day.usd < 100", "shadow"), usage=down) is ALLOWED
 
 
 def test_a_policy_that_no_longer_compiles_denies(facts: Callable[..., Facts]) -> None:

@@ -82,23 +82,34 @@ _READERS: dict[str, Callable[[Facts], object]] = {
 assert _READERS.keys() == VARIABLES.keys()
 
 
-class TooLarge(Exception):
-    """A fact exceeds the bound that costs were computed with."""
+class Unfit(Exception):
+    """A fact that cannot be given to an expression: beyond the bounds that costs were computed with, or no
+    text at all."""
 
 
 def read(path: str, facts: Facts) -> object:
-    """Return the value of a variable. Raises ``TooLarge``."""
+    """Return the value of a variable. Raises ``Unfit``, and what ``usage`` raises."""
     value = _READERS[path](facts)
-    if isinstance(value, str) and len(value) > MOST_NAME:
-        raise TooLarge(f"{path} is longer than {MOST_NAME} characters")
+    if isinstance(value, str):
+        _check_text(path, value)
     if isinstance(value, tuple):
         most = VARIABLES[path].length
         if len(value) > most:
-            raise TooLarge(f"{path} holds more than {most} names")
-        if any(len(item) > MOST_NAME for item in value):
-            raise TooLarge(f"a name in {path} is longer than {MOST_NAME} characters")
+            raise Unfit(f"{path} holds more than {most} names")
+        for item in value:
+            _check_text(path, item)
         return list(value)
     return value
+
+
+def _check_text(path: str, text: str) -> None:
+    if len(text) > MOST_NAME:
+        raise Unfit(f"{path} holds a text of more than {MOST_NAME} characters")
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:  # half of a surrogate pair, which JSON can smuggle in
+            raise Unfit(f"{path} holds what is no character") from None
 
 
 def _whole(value: int) -> int:

@@ -8,12 +8,12 @@ from typing import NamedTuple
 
 from insula.governance.policy import engine
 from insula.governance.policy.decision import ALLOWED, Decision, Said, Verdict, combine
-from insula.governance.policy.facts import Facts, TooLarge, read
+from insula.governance.policy.facts import Facts, Unfit, read
 from insula.governance.policy.lowering import flat
 from insula.governance.policy.policy import Compiled, Mode, Policy, compile_expression
 from insula.governance.policy.shadow import Tally
 from insula.governance.scope import PLATFORM
-from insula.kernel.errors import InvalidRequest
+from insula.kernel.errors import InsulaError, InvalidRequest
 
 MOST_PER_LEVEL = 16
 _REMEMBERED = 4_096
@@ -136,7 +136,7 @@ def _values(reads: tuple[tuple[str, str], ...], facts: Facts) -> tuple[dict[str,
     for path, name in reads:
         try:
             values[name] = read(path, facts)
-        except TooLarge as error:
+        except (Unfit, InsulaError) as error:
             missing[path] = str(error)
     return values, missing
 
