@@ -21,8 +21,10 @@ LIMITS: Mapping[str, tuple[float, float, str]] = {
     "pids": (4, 1_000_000, "processes"),
     "cpu": (0.01, 1024, "CPUs"),
     "workspace_mib": (1, 1_048_576, "mebibytes"),
+    "tokens": (1, 10**12, "tokens"),
 }
-"""Each limit's least and greatest value and its unit. They narrow what the tier gives, never widen it."""
+"""Each limit's least and greatest value and its unit. They narrow what the tier gives, never widen it.
+``tokens`` is what a run sets aside of its tenant's token budget when it starts."""
 
 _KEYS = ("name", "app", "entrypoint", "runtime", "models", "recovery", "limits")
 _FRACTIONS = ("timeout_s", "cpu")

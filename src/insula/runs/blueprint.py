@@ -13,7 +13,7 @@ from insula.tenancy import IsolationProfile, SandboxBounds
 
 @dataclass(frozen=True, slots=True)
 class Blueprint:
-    """``files`` are the bundle's; ``command`` is the agent's entrypoint."""
+    """``files`` are the bundle's; ``command`` is the agent's entrypoint; ``tokens`` it asks to set aside."""
 
     tenant: TenantId
     run: RunId
@@ -29,3 +29,4 @@ class Blueprint:
     environment: dict[str, str]
     files: tuple[Any, ...] = field(repr=False)
     data: bytes = field(repr=False)
+    tokens: int | None = None

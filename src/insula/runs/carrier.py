@@ -26,6 +26,7 @@ from insula.runs.live import LiveRun, LiveRuns
 from insula.runs.parts import RunParts
 from insula.runs.passes import Passes, RunPass
 from insula.runs.record import RunRecord
+from insula.runs.reservations import Shortage
 from insula.runs.resume import resume
 from insula.runs.run import RunUsage
 from insula.runs.states import RunState
@@ -38,17 +39,23 @@ from insula.runs.verdict import (
     stopped,
     unable,
     waiting_stopped,
+    without_tokens,
 )
 from insula.tenancy import TenantState
 
 _log = structlog.get_logger()
+
+TOKENS_PATIENCE_S = 900.0
+"""How long a run waits until its tenant's running work gives some tokens back."""
+
+_TOKENS_PAUSE_S, _TOKENS_PAUSE_MOST_S = 0.5, 15.0
 
 
 class Carrier:
     """Carries runs. One per platform, on one event loop."""
 
     def __init__(self, parts: RunParts, passes: Passes, books: Books, index: RunIndex) -> None:
-        self.gate = Gate(parts.slots)
+        self.gate = Gate(parts.slots, parts.turns, parts.weight, parts.clock)
         self.live = LiveRuns()
         self._parts = parts
         self._passes = passes
@@ -100,13 +107,22 @@ class Carrier:
         journal = Journal(run, lambda: self._open(passport), self._parts.clock)
         live = LiveRun(tenant, run, journal)
         self.live.enter(live)
+        ended = None
         try:
-            return await self._enter(live, entry, passport)
+            ended = await self._enter(live, entry, passport)
+            return ended
         except asyncio.CancelledError:
             await self._part(journal)
             raise
         finally:
+            self._give_back(entry, ended)
             self.live.leave(run)
+
+    def _give_back(self, entry: Entry, ended: str | None) -> None:
+        """Close the run's reservation, whatever became of the run; only a success teaches what runs use."""
+        used = self._parts.reservations.close(entry.tenant, entry.run)
+        if used is not None and ended == RunState.SUCCEEDED:
+            self._parts.reservations.learn(entry.tenant, entry.agent, used)
 
     async def _enter(self, live: LiveRun, entry: Entry, passport: RunPass) -> str:
         """Read where the run stands, and go on from there."""
@@ -164,24 +180,50 @@ class Carrier:
         return (await self._drawn(live, record, passport)).recovery
 
     async def _in_turn(self, live: LiveRun, record: RunRecord, passport: RunPass) -> Outcome:
+        """Wait for a slot, and for tokens: a run that waits for these leaves the slot to others meanwhile."""
+        waiting, pause_s = time.monotonic(), _TOKENS_PAUSE_S
+        while True:
+            outcome = await self._turn(live, record, passport, waiting)
+            if isinstance(outcome, Outcome):
+                return outcome
+            if outcome.exhausted or time.monotonic() - waiting > TOKENS_PATIENCE_S:
+                return Outcome(without_tokens(outcome))
+            if pause_s == _TOKENS_PAUSE_S:
+                live.journal.note("waiting_for_tokens", reason=outcome.reason)
+                await live.journal.flush()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause_s):
+                    await live.stopped.wait()
+            pause_s = min(2 * pause_s, _TOKENS_PAUSE_MOST_S)
+
+    async def _turn(
+        self, live: LiveRun, record: RunRecord, passport: RunPass, waiting: float
+    ) -> Outcome | Shortage:
         """Wait for a slot. A run that waits holds neither its files nor its input in memory."""
-        waiting = time.monotonic()
         cap = self._parts.registry.profile(live.tenant).limits.in_flight
-        async with self.gate.slot(live.tenant, live.run, cap, live.stopped) as admitted:
+        async with self.gate.slot(live.tenant, live.run, cap, live.stopped, passport.agent) as admitted:
             if not admitted:
                 assert live.cause is not None
                 return Outcome(waiting_stopped(live.cause))
             waited_ms = round((time.monotonic() - waiting) * 1000)
             plan = await self._drawn(live, record, passport)
+            attempt = record.attempt + 1
+            reserved = self._parts.reservations.open(live.tenant, live.run, plan.agent, attempt, plan.tokens)
+            if isinstance(reserved, Shortage):
+                return reserved
             live.admitted = True
-            live.journal.attempt = record.attempt + 1
+            live.journal.attempt = attempt
             self._tell_plan(live, plan, waited_ms)
+            if reserved.tokens is not None:
+                live.journal.note("reserved", tokens=reserved.tokens)
             await live.journal.change(RunState.ADMITTED, {"attempt": live.journal.attempt, "backend": None})
             self._parts.reach("admitted")
             pump = asyncio.create_task(live.journal.pump())
             try:
                 return await Attempt(self._parts, live, plan, passport).carry()
             finally:
+                # Before anybody can see that the run has ended: its tokens are free for the next one.
+                self._parts.reservations.close(live.tenant, live.run)
                 pump.cancel()
                 await asyncio.gather(pump, return_exceptions=True)
 

@@ -47,6 +47,7 @@ class Drafts:
             environment=environment(record.run),
             files=bundle.files,
             data=data,
+            tokens=_tokens(limits.get("tokens")),
         )
 
     def _bundle(self, space: SealedFile, record: RunRecord) -> Bundle:
@@ -60,6 +61,10 @@ class Drafts:
             return self._runtimes.get(name)
         except InsulaError as error:
             raise Refused(refused(Cause.RUNTIME_UNKNOWN, error.message, error.hint)) from error
+
+
+def _tokens(asked: float | None) -> int | None:
+    return None if asked is None else int(asked)
 
 
 def environment(run: RunId) -> dict[str, str]:

@@ -87,6 +87,8 @@ _TELLERS: dict[str, Callable[[dict[str, Any]], str]] = {
     "artifact_skipped": _skipped,
     "destroyed": _destroyed,
     "taken_up": _taken_up,
+    "waiting_for_tokens": lambda data: f"it waited for tokens: {data['reason']}",
+    "reserved": lambda data: f"{data['tokens']} tokens of the tenant's budget were set aside for it",
     "launch_delayed": lambda data: f"the sandbox could not be made yet ({data['code']}); tried again",
     "drained": lambda _data: "the platform was shutting down and stopped the sandbox",
     "cancel_requested": lambda _data: "somebody asked to cancel it",

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Protocol
 
+from insula.governance.fairness import FairQueue
 from insula.identity import Authority, Sandboxes, Usage, VerifiedContext
 from insula.kernel.clock import Clock
 from insula.kernel.ids import RunId, TenantId
@@ -14,6 +16,7 @@ from insula.runs.blueprint import Blueprint
 from insula.runs.book import Spaces
 from insula.runs.failpoints import Reach, pass_by
 from insula.runs.record import RunRecord
+from insula.runs.reservations import NoReservations, Reservations
 from insula.storage import ControlDatabase, SealedFile
 from insula.tenancy import Registry
 
@@ -137,7 +140,10 @@ RunTotal = Callable[[VerifiedContext[Usage], RunId], Awaitable[Totals]]
 
 @dataclass(frozen=True, slots=True)
 class RunParts:
-    """Everything :class:`RunService` stands on. ``durable_path``: the library's SQLite file."""
+    """Everything :class:`RunService` stands on. ``durable_path``: the library's SQLite file.
+
+    ``turns`` decides who gets a slot next, by the tenants' ``weight``.
+    """
 
     authority: Authority
     registry: Registry
@@ -151,3 +157,6 @@ class RunParts:
     durable_path: Path
     slots: int
     reach: Reach = field(default=pass_by)
+    reservations: Reservations = field(default_factory=NoReservations)
+    turns: FairQueue = field(default_factory=FairQueue)
+    weight: Callable[[str], int | Fraction] = field(default=lambda tenant: 1)

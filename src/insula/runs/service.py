@@ -65,6 +65,7 @@ class RunService:
         self._parts.registry.subscribe(self._tenant_changed)
         await asyncio.to_thread(self._parts.doors.sweep)
         left = await asyncio.to_thread(self._index.unfinished)
+        self._parts.reservations.keep_only({entry.run for entry in left})
         await self._durable.start()
         self._started = True
         for entry in left:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from signal import Signals
 
+from insula.runs.reservations import Shortage
 from insula.runs.states import RunState, may_follow
 from insula.tenancy.bounds import SandboxBounds
 
@@ -26,6 +27,8 @@ class Cause(StrEnum):
     RUNTIME_UNKNOWN = "runtime_unknown"
     AGENT_UNKNOWN = "agent_unknown"
     AGENT_BROKEN = "agent_broken"
+    BUDGET_EXHAUSTED = "budget_exhausted"
+    BUDGET_RESERVED = "budget_reserved"
     INTERRUPTED = "interrupted"
     NEVER_STORED = "never_stored"
     SANDBOX_LOST = "sandbox_lost"
@@ -136,6 +139,12 @@ def cancelled() -> Verdict:
 def refused(cause: Cause, reason: str, hint: str = "") -> Verdict:
     """Return the verdict on a run that was not started."""
     return Verdict(RunState.REFUSED, cause, reason, hint)
+
+
+def without_tokens(shortage: Shortage) -> Verdict:
+    """Return the verdict on a run for which no tokens could be set aside."""
+    cause = Cause.BUDGET_EXHAUSTED if shortage.exhausted else Cause.BUDGET_RESERVED
+    return refused(cause, shortage.reason, shortage.hint)
 
 
 def waiting_stopped(cause: Cause) -> Verdict:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from ledger_trace import LAWS, walk
 
-FAST, SLOW, STEPS = 24, 480, 300
+FAST, SLOW, STEPS = 16, 480, 300
 
 MEANT = {
     "L1": "every token is in exactly one account",

@@ -108,7 +108,7 @@ def test_death_loses_nothing(home: Home) -> None:
     before = home.ledgers.standing("acme")
     home.die()
     assert home.ledgers.standing("acme") == before
-    assert home.ledgers.want("acme", "agent") == 77
+    assert home.ledgers.want("acme", "agent") == (77, 8)
     assert home.ledgers.settle("acme", "c", 250) == Settled(250, 50), "it was settled before"
 
 
@@ -254,15 +254,15 @@ def test_a_damaged_journal_is_kept_aside_and_told(home: Home) -> None:
 
 def test_what_a_task_wants_is_learned() -> None:
     wants = Wants()
-    assert wants.want("acme", "agent") == COLD
+    assert wants.want("acme", "agent") == (COLD, 1)
     for _ in range(100):
         wants.learn("acme", "agent", 1_000)
-    assert wants.want("acme", "agent") == 1_000, "tasks that are all alike need no margin"
+    assert wants.want("acme", "agent") == (1_000, 100), "tasks that are all alike need no margin"
     for number in range(64):
         wants.learn("acme", "agent", 100 * (number + 1))
-    assert wants.want("acme", "agent") == 6_100 + (6_100 - 3_200) // 5
+    assert wants.want("acme", "agent") == (6_680, 668), "q95 is 6,100, the median 3,200"
     again = Wants()
     again.restore(wants.snapshot())
     assert again.want("acme", "agent") == wants.want("acme", "agent")
     wants.forget("acme")
-    assert wants.want("acme", "agent") == COLD
+    assert wants.want("acme", "agent") == (COLD, 1)

@@ -121,8 +121,8 @@ class Ledgers:
 
     # Tasks
 
-    def want(self, tenant: str, agent: str) -> int:
-        """Return the tokens that a task of this agent should set aside, by what its last tasks used."""
+    def want(self, tenant: str, agent: str) -> tuple[int, int]:
+        """Return the tokens that a task of this agent should set aside, and the least to start with."""
         return self._kept.wants.want(tenant, agent)
 
     def learn(self, tenant: str, agent: str, tokens: int) -> None:

@@ -18,15 +18,18 @@ class Wants:
     def __init__(self) -> None:
         self._used: OrderedDict[tuple[str, str], deque[int]] = OrderedDict()
 
-    def want(self, tenant: str, agent: str) -> int:
-        """Return what to set aside: the 95th percentile (nearest rank) of what the last tasks used, and a
-        fifth of its distance to the median.
+    def want(self, tenant: str, agent: str) -> tuple[int, int]:
+        """Return what to set aside, and how little of it is worth starting with.
+
+        The 95th percentile (nearest rank) of what the last tasks used and a fifth of its distance to the
+        median; a tenth of that. Of an agent nobody knows, any token is worth it.
         """
         used = sorted(self._used.get((tenant, agent), ()))
         if not used:
-            return COLD
+            return COLD, 1
         top, middle = used[-(-95 * len(used) // 100) - 1], used[-(-len(used) // 2) - 1]
-        return max(1, top + -((middle - top) // 5))
+        want = max(1, top + -((middle - top) // 5))
+        return want, -(-want // 10)
 
     def learn(self, tenant: str, agent: str, tokens: int) -> None:
         """Take in what a task used in all. Tasks cut short teach too little: leave them out."""
