@@ -17,16 +17,14 @@ from insula.governance.policy.language import (
     GROUPS,
     INT,
     NUMBERS,
-    ORDERED,
-    SPAN,
     STRING,
-    TIME,
     VARIABLES,
     Function,
     item_of,
     list_of,
 )
 from insula.governance.policy.literals import check_literal
+from insula.governance.policy.operators import a, cast, result_of
 from insula.governance.policy.syntax import (
     Binary,
     Call,
@@ -41,14 +39,6 @@ from insula.governance.policy.syntax import (
 )
 
 _CONSTANTS: dict[type, str] = {bool: BOOL, int: INT, float: DOUBLE, str: STRING}
-_TIMELY = {
-    ("+", TIME, SPAN): TIME,
-    ("+", SPAN, TIME): TIME,
-    ("+", SPAN, SPAN): SPAN,
-    ("-", TIME, SPAN): TIME,
-    ("-", TIME, TIME): SPAN,
-    ("-", SPAN, SPAN): SPAN,
-}
 _RESULTS = 'give true, false, allow(), deny("why"), limit(4000) or lane("batch")'
 
 
@@ -57,7 +47,7 @@ def check(tree: Node) -> frozenset[str]:
     checker = _Checker()
     found = checker.type_of(tree, {})
     if found not in {BOOL, DECISION}:
-        raise Complaint(tree.at, f"the result is {_a(found)}, not a decision", _RESULTS)
+        raise Complaint(tree.at, f"the result is {a(found)}, not a decision", _RESULTS)
     return frozenset(checker.reads)
 
 
@@ -94,7 +84,7 @@ class _Checker:
     def _must_be(self, wanted: str, node: Node, names: Mapping[str, str], what: str) -> None:
         found = self.type_of(node, names)
         if found != wanted:
-            raise Complaint(node.at, f"{what} is {_a(found)}, not {_a(wanted)}", _cast(found, wanted))
+            raise Complaint(node.at, f"{what} is {a(found)}, not {a(wanted)}", cast(found, wanted))
 
     def _name(self, node: Name, names: Mapping[str, str]) -> str:
         path = node.path
@@ -115,10 +105,10 @@ class _Checker:
         kinds = [self.type_of(item, names) for item in node.items]
         for item, kind in zip(node.items, kinds, strict=True):
             if kind == DECISION or item_of(kind) is not None:
-                raise Complaint(item.at, f"a list cannot hold {_a(kind)}", "list numbers or strings")
+                raise Complaint(item.at, f"a list cannot hold {a(kind)}", "list numbers or strings")
             if kind != kinds[0]:
                 raise Complaint(
-                    item.at, f"a list of {kinds[0]} holds {_a(kind)}", "give all items the same type"
+                    item.at, f"a list of {kinds[0]} holds {a(kind)}", "give all items the same type"
                 )
         if not kinds:
             raise Complaint(node.at, "an empty list says nothing", "put something into it")
@@ -130,7 +120,7 @@ class _Checker:
             return BOOL
         found = self.type_of(node.operand, names)
         if found not in NUMBERS:
-            raise Complaint(node.operand.at, f"the operand of - is {_a(found)}", "negate a number")
+            raise Complaint(node.operand.at, f"the operand of - is {a(found)}", "negate a number")
         return found
 
     def _choice(self, node: Choice, names: Mapping[str, str]) -> str:
@@ -141,14 +131,14 @@ class _Checker:
         if {yes, no} == {BOOL, DECISION}:
             return DECISION
         raise Complaint(
-            node.at, f"one side of the choice is {_a(yes)}, the other {_a(no)}", "give both sides one type"
+            node.at, f"one side of the choice is {a(yes)}, the other {a(no)}", "give both sides one type"
         )
 
     def _loop(self, node: Loop, names: Mapping[str, str]) -> str:
         found = self.type_of(node.items, names)
         item = item_of(found)
         if item is None:
-            raise Complaint(node.at, f"{node.kind} goes over a list, not {_a(found)}", "use request.tools, …")
+            raise Complaint(node.at, f"{node.kind} goes over a list, not {a(found)}", "use request.tools, …")
         if node.item in names or node.item in {*VARIABLES, *GROUPS}:
             raise Complaint(node.at, f"the name {node.item} is taken", "call the item something else")
         self._must_be(BOOL, node.body, {**names, node.item: item}, f"what {node.kind} asks of each item")
@@ -158,15 +148,7 @@ class _Checker:
         left, right = self.type_of(node.left, names), self.type_of(node.right, names)
         if DECISION in {left, right}:
             raise Complaint(node.at, f"a decision cannot stand beside {node.sign}", "choose with ? and :")
-        if node.sign == "in":
-            return _membership(node, left, right)
-        if node.sign in {"==", "!="}:
-            return _equality(node, left, right)
-        if node.sign in {"<", "<=", ">", ">="}:
-            if left in ORDERED and (left == right or {left, right} <= NUMBERS):
-                return BOOL
-            raise _mixed(node, left, right)
-        return _arithmetic(node, left, right)
+        return result_of(node, left, right)
 
     def _call(self, node: Call, names: Mapping[str, str]) -> str:
         function = FUNCTIONS.get(node.function)
@@ -199,50 +181,6 @@ def _literals(node: Call, function: Function) -> None:
     check_literal(node.function, str(argument.value), argument.at)
 
 
-def _membership(node: Binary, left: str, right: str) -> str:
-    if item_of(right) is None:
-        raise Complaint(node.at, f"`in` looks into a list, not {_a(right)}", 'write x in ["a", "b"]')
-    if item_of(right) != left:
-        raise Complaint(node.at, f"{_a(left)} is never in {_a(right)}", "compare like with like")
-    return BOOL
-
-
-def _equality(node: Binary, left: str, right: str) -> str:
-    if left == right or {left, right} <= NUMBERS:
-        return BOOL
-    raise _mixed(node, left, right)
-
-
-def _arithmetic(node: Binary, left: str, right: str) -> str:
-    timely = _TIMELY.get((node.sign, left, right))
-    if timely is not None:
-        return timely
-    if left != right:
-        raise _mixed(node, left, right)
-    if left == INT and node.sign in {"/", "%"}:
-        if isinstance(node.right, Constant) and node.right.value == 0:
-            raise Complaint(node.right.at, "this divides by zero", "divide by something else")
-        return INT
-    if left == INT or (left == DOUBLE and node.sign != "%") or (left == STRING and node.sign == "+"):
-        return left
-    raise Complaint(node.at, f"{node.sign} is not defined for {_a(left)}", "use numbers, or + with strings")
-
-
-def _mixed(node: Binary, left: str, right: str) -> Complaint:
-    fix = _cast(left, right) if left != right else "compare numbers, strings or times"
-    return Complaint(node.at, f"{node.sign} stands between {_a(left)} and {_a(right)}", fix)
-
-
-def _cast(found: str, wanted: str) -> str:
-    if {found, wanted} == NUMBERS:
-        return "make both the same: double(x) or int(x)"
-    if wanted == BOOL:
-        return "compare it with something, such as x > 0"
-    if STRING in {found, wanted} and NUMBERS & {found, wanted}:
-        return "write numbers without quotes, strings with them"
-    return f"give {_a(wanted)}"
-
-
 def _unknown(node: Name, path: str, first: str, names: Mapping[str, str]) -> Complaint:
     known = [*VARIABLES, *names]
     if first in {group.partition(".")[0] for group in GROUPS}:
@@ -256,10 +194,3 @@ def _unknown(node: Name, path: str, first: str, names: Mapping[str, str]) -> Com
 
 def _fields(group: str) -> list[str]:
     return [path.removeprefix(f"{group}.") for path in VARIABLES if path.startswith(f"{group}.")]
-
-
-def _a(kind: str) -> str:
-    item = item_of(kind)
-    if item is not None:
-        return f"a list of {item}s"
-    return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
