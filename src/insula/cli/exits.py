@@ -21,7 +21,8 @@ MEANINGS: dict[ExitCode, str] = {
     ExitCode.FAILED: "It did not work: the run did not succeed, something is not there, no platform runs.",
     ExitCode.USAGE: "The command or the request was malformed; the message names the field.",
     ExitCode.PROBLEMS_FOUND: (
-        "A check ran to its end and found problems (`doctor`, `audit verify`); `policy test`: a refusal."
+        "A check ran to its end and found problems (`doctor`, `audit verify`, `ledger check`); "
+        "`policy test`: a refusal."
     ),
     ExitCode.DENIED: "No credential, or one without the right.",
     ExitCode.INTERRUPTED: "Interrupted with Ctrl-C.",
