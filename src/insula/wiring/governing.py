@@ -14,7 +14,7 @@ from insula.governance import PLATFORM, UNLIMITED, Governor, Limits
 from insula.governance.adapters.sql import SqlLimits
 from insula.governance.burndown import Burn, Burndown, place_of
 from insula.governance.fairness import FairQueue
-from insula.governance.policy import PolicySet
+from insula.governance.policy import Held, PolicySet
 from insula.governance.quota.meter import Use
 from insula.kernel.clock import Clock
 from insula.kernel.errors import NotFound
@@ -111,19 +111,13 @@ class Governing:
             return
         await self._put_in_force(level, limits)
 
-    async def measure(self, level: str) -> None:
-        """Count a level's use from now on, and know what it used before: a policy reads it."""
-        await self._tell_past(level)
+    async def follow_policies(self) -> None:
+        """Count what policies read from now on, and know what was used before."""
+        await self._tell_past(*self._policed())
 
     async def load(self) -> None:
         """Tell every level that has a budget or a policy what it used this month. Before the first call."""
-        now = self._clock.now()
-        levels = set(self.set_limits.budgeted(now)) | self._policed()
-        if not levels:
-            return
-        rows = await asyncio.to_thread(self._books.spent, _month_began(now), now)
-        for level in levels:
-            self.governor.load(_name(level), level, _of(level, rows))
+        await self._tell_past(*self.set_limits.budgeted(self._clock.now()), *self._policed())
 
     async def keep_sweeping(self) -> None:
         """Expire overdue reservations and put dated limits in force, until cancelled."""
@@ -159,29 +153,44 @@ class Governing:
             await self._tell_past(level)
         self.governor.set_limits(level, limits)
 
-    async def _tell_past(self, level: str) -> None:
-        meter = self.governor.meter(_name(level), level)
+    async def _tell_past(self, *levels: str) -> None:
+        """Let levels count from this moment on, and tell them what the books say of the time before it."""
         now = self._clock.now()
-        before = meter.used("month")
-        if before.calls:
-            return  # it has been counting all the while
+        fresh = {level for level in levels if self.governor.begin_meter(_name(level), level)}
+        everybody = self._policed_everywhere
+        if not fresh and not everybody:
+            return
         await self._recorder.flush()
         rows = await asyncio.to_thread(self._books.spent, _month_began(now), now)
-        self.governor.load(_name(level), level, _of(level, rows))
+        if everybody:
+            fresh |= {row.tenant for row in rows if self.governor.begin_meter("tenant", row.tenant)}
+        for level in fresh:
+            self.governor.load(_name(level), level, _of(level, rows))
 
     def _metered(self, level: str) -> bool:
-        return bool(self.policies) and level in self._policed()
+        return bool(self.policies) and (
+            level in self._policed() or (self._policed_everywhere and "/" not in level)
+        )
 
     def _policed(self) -> set[str]:
-        """Return the tenants whose use policies may read."""
-        levels = {held.policy.scope for held in self.policies}
+        """Return the tenants whose use policies of their own, or of their applications, read."""
+        levels = {held.policy.scope for held in self.policies if _reads_usage(held)}
         return {level.partition("/")[0] for level in levels if level != PLATFORM}
+
+    @property
+    def _policed_everywhere(self) -> bool:
+        return any(_reads_usage(held) for held in self.policies.at(PLATFORM))
 
     def _day(self) -> date:
         number = int(self._clock.now()) // _DAY_S
         if self._today[0] != number:
             self._today = (number, datetime.fromtimestamp(number * _DAY_S, UTC).date())
         return self._today[1]
+
+
+def _reads_usage(held: Held) -> bool:
+    reads = held.compiled.reads if held.compiled is not None else ()
+    return any(path.startswith("usage.") for path in reads)
 
 
 def _place(endpoint: Endpoint) -> tuple[str, str]:

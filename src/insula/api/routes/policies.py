@@ -230,6 +230,7 @@ async def _put(who: Caller, scope: str, name: str, body: PolicyPut, stream: str)
     policies = who.platform.policies
     async with who.changing:
         made = await asyncio.to_thread(policies.put, scope, named, body.expression, mode)
+        await who.platform.governing.follow_policies()
     digest = hashlib.sha256(body.expression.encode()).hexdigest()
     facts = {"policy": named, "mode": mode.value, "version": made.version, "sha256": digest}
     await asyncio.to_thread(who.audit, stream, "policy.set", _shown(scope), **facts)

@@ -201,6 +201,14 @@ class Governor:
         meter.at(self._hour())
         return meter
 
+    def begin_meter(self, name: str, key: str) -> bool:
+        """Let a level count what it uses; ``False`` if it does already."""
+        level = self._levels.get(key)
+        if level is not None and level.meter is not None:
+            return False
+        self.meter(name, key)
+        return True
+
     def load(self, name: str, key: str, rows: Iterable[tuple[int, Use]]) -> None:
         """Tell a level what it used before this process counted: ``(hour, use)`` from the books."""
         self.meter(name, key).load(rows)
