@@ -36,7 +36,7 @@ from insula.kernel.errors import AccessError, Denied, Draining, InsulaError
 from insula.kernel.ids import mint
 from insula.models import Catalog, Endpoint, Entitlements, Upstreams
 from insula.models.entitlements import decide
-from insula.usage import Tokens, UsageEvent
+from insula.usage import Sent, Tokens, UsageEvent
 
 if TYPE_CHECKING:
     from insula.gateway.caller import Identity
@@ -67,14 +67,14 @@ class Prices(Protocol):
     def quote(self, provider: str, model: str) -> Price: ...
 
 
-class Flights(Protocol):
+class Remembering(Protocol):
     """Remembers which calls are under way, so that a crash loses none of them."""
 
-    def opened(self, call: ModelCall) -> None: ...
+    def sent(self, call: Sent) -> None: ...
 
-    def progressed(self, request_id: str, output: int) -> None: ...
+    def progressed(self, call: Sent) -> None: ...
 
-    def closed(self, request_id: str) -> None: ...
+    def ended(self, request_id: str) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ class Parts:
     lanes: Callable[[str], tuple[str, ...]]
     turnstiles: Turnstiles
     policing: Policing
-    flights: Flights | None = None
+    under_way: Remembering | None = None
 
 
 class Pipeline:
@@ -176,8 +176,9 @@ class Pipeline:
         self._open[admission.request_id] = call
         self._idle.clear()
         call.site.opened()
-        if self.parts.flights is not None:
-            self.parts.flights.opened(call)
+        if self.parts.under_way is not None:
+            tokens = Tokens(input=admission.read)
+            self.parts.under_way.sent(_sent(call, tokens, admission.valuation.used(tokens)))
         call.depart(upstream.send(ask.route.value, body, call))
 
     # while it runs
@@ -186,12 +187,13 @@ class Pipeline:
         """Debit what a stream has used so far."""
         admission = call.admission
         tokens = Tokens(input=admission.read, output=output)
-        self.limits.progress(call.request_id, admission.valuation.used(tokens))
+        used = admission.valuation.used(tokens)
+        self.limits.progress(call.request_id, used)
         if admission.queued:
             cost = fair_cost(admission, tokens, self._held_us(call))
             self.turnstiles.at(admission.endpoint).queue.progress(call.request_id, cost)
-        if self.parts.flights is not None:
-            self.parts.flights.progressed(call.request_id, output)
+        if self.parts.under_way is not None:
+            self.parts.under_way.progressed(_sent(call, tokens, used))
 
     def ahead(self, call: ModelCall) -> int:
         """Return by how many tokens of output a stream's hold is raised at a time."""
@@ -257,8 +259,8 @@ class Pipeline:
         """The call is off the hands of the pipeline."""
         if failed:
             self.metrics.calls["not_recorded"] += 1
-        elif self.parts.flights is not None:
-            self.parts.flights.closed(call.request_id)
+        elif self.parts.under_way is not None:
+            self.parts.under_way.ended(call.request_id)
         self._gone(call)
 
     async def idle(self) -> None:
@@ -459,3 +461,16 @@ class Pipeline:
             queue_ms=admission.queue_us // 1000, attempt=admission.attempts,
             fair_cost=fair[0] if admission.queued else 0, fair_charged=fair[1] if admission.queued else 0,
         )  # fmt: skip
+
+
+def _sent(call: ModelCall, tokens: Tokens, used: Amounts) -> Sent:
+    """Return a call under way, and what it has used so far, as a crash would leave it to be billed."""
+    admission = call.admission
+    scope, valuation = admission.scope, admission.valuation
+    price, version = valuation.price(tokens)
+    return Sent(
+        call.request_id, scope.tenant, scope.app, scope.agent, call.identity.run, call.identity.subject,
+        str(admission.endpoint.kind), admission.endpoint.name, call.ask.model, str(admission.lane),
+        admission.started_at, valuation.burn.version, version, tokens.input, tokens.output,
+        used.input, used.output, used.quota, price,
+    )  # fmt: skip

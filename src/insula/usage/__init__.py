@@ -13,6 +13,7 @@ from insula.usage.row import UsageRow
 from insula.usage.shared_cost import Basis, SharedCost, nano_of
 from insula.usage.spent import Spent
 from insula.usage.tokens import Tokens
+from insula.usage.under_way import Sent, UnderWay
 
 __all__ = [
     "SCHEMA",
@@ -27,9 +28,11 @@ __all__ = [
     "PriceBook",
     "Reconciliation",
     "Recorder",
+    "Sent",
     "SharedCost",
     "Spent",
     "Tokens",
+    "UnderWay",
     "UsageEvent",
     "UsageReport",
     "UsageReports",

@@ -40,7 +40,16 @@ from insula.runtimes import RuntimeStore, compile_pid1
 from insula.sandbox import Sandboxes
 from insula.settings import Settings
 from insula.telemetry import Telemetry
-from insula.usage import Burning, Chargeback, Outbox, PriceBook, Reconciliation, Recorder, UsageReports
+from insula.usage import (
+    Burning,
+    Chargeback,
+    Outbox,
+    PriceBook,
+    Reconciliation,
+    Recorder,
+    UnderWay,
+    UsageReports,
+)
 from insula.usage.adapters.checking import SqlAccounts
 from insula.usage.adapters.costs import SqlCosts
 from insula.usage.adapters.sql import SqlBooks
@@ -85,6 +94,7 @@ class Platform:
         self.books = books = SqlBooks(self.control)
         self.telemetry = Telemetry.to(self.settings.otlp_traces, self.settings.otlp_metrics)
         self.recorder = Recorder(Outbox(self.ground.home / "usage"), books, observe=self.telemetry.observe)
+        self.under_way = UnderWay(self.ground.home / "usage")
         self.usage_reports = UsageReports(self.recorder, books, self.clock)
         self.prices = PriceBook(self.clock)
         self.policies = SqlPolicies(self.control, self.clock)
@@ -125,6 +135,7 @@ class Platform:
                 burn=self.governing.burn,
                 lanes=self.governing.lanes,
                 turnstiles=self.turnstiles,
+                under_way=self.under_way,
                 policing=Policing(self.governing.policies, self.governor, self.governing.about),
             )
         )
@@ -163,6 +174,7 @@ class Platform:
         """Start every part, lowest first. Raises ``InsulaError``, or ``OSError`` if a port is taken."""
         await asyncio.to_thread(self._prepare)
         await self.recorder.start()
+        await asyncio.to_thread(self._recover_calls)
         await self.governing.load()
         await self.sandboxes.start()
         await self._start_local_model()
@@ -196,6 +208,7 @@ class Platform:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
         await self.recorder.stop()
+        self.under_way.close()
         await asyncio.to_thread(self.telemetry.stop)
         await asyncio.to_thread(self.ground.close)
 
@@ -207,6 +220,14 @@ class Platform:
             self.runtimes.ensure_shipped()
         except InsulaError as error:
             _log.warning("runtimes_not_built", reason=error.message, hint=error.hint)
+
+    def _recover_calls(self) -> None:
+        """Bill the calls that a platform left under way when it died."""
+        left = self.under_way.recover(self.clock.now())
+        fresh = self.books.add(left) if left else 0
+        if fresh:
+            _log.warning("calls_recovered", calls=fresh)
+        self.under_way.begin()
 
     async def _start_local_model(self) -> None:
         if not self.settings.local_model:

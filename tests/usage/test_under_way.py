@@ -1,0 +1,97 @@
+"""Calls under way: a crash leaves them to be billed, once, by what they are known to have used."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+from insula.usage import Sent, UnderWay
+
+NOW = 1_790_000_000.0
+
+
+def sent(name: str, output: int = 0) -> Sent:
+    return Sent(
+        f"req_{name}", "acme", "web", None, None, "key/k", "openai", "main", "m1", "interactive",
+        NOW - 5, "openai:1", "p1", 20, output, 20, output, 20 + output, 7 + output,
+    )  # fmt: skip
+
+
+def test_what_was_under_way_is_billed_by_its_last_line(tmp_path: Path) -> None:
+    calls = UnderWay(tmp_path)
+    calls.begin()
+    for name in ("a", "b", "c"):
+        calls.sent(sent(name))
+    calls.progressed(sent("b", 64))
+    calls.progressed(sent("b", 128))
+    calls.ended("req_a")
+    calls.progressed(sent("a", 999))  # too late: it has ended
+    calls.close()
+    events = {event.event_id: event for event in UnderWay(tmp_path).recover(NOW)}
+    assert set(events) == {"req_b", "req_c"}
+    event = events["req_b"]
+    assert (event.input_tokens, event.output_tokens, event.quota_tokens, event.cost_nanousd) == (
+        20,
+        128,
+        148,
+        135,
+    )
+    assert (event.stream_end, event.usage_source, event.app_id) == ("platform_crash", "estimated", "web")
+    assert events["req_c"].output_tokens == 0
+
+
+def test_recovering_twice_tells_the_same_until_begun_anew(tmp_path: Path) -> None:
+    calls = UnderWay(tmp_path)
+    calls.begin()
+    calls.sent(sent("a"))
+    calls.close()
+    again = UnderWay(tmp_path)
+    assert again.recover(NOW) == again.recover(NOW) != []
+    again.begin()
+    again.close()
+    assert UnderWay(tmp_path).recover(NOW) == []
+
+
+def test_the_file_stays_small_and_keeps_what_is_open(tmp_path: Path) -> None:
+    calls = UnderWay(tmp_path)
+    calls.begin()
+    calls.sent(sent("open"))
+    for number in range(30_000):
+        calls.sent(sent(str(number)))
+        calls.ended(f"req_{number}")
+    calls.close()
+    assert (tmp_path / "under-way.log").stat().st_size < 5 * 1024 * 1024
+    assert [event.event_id for event in UnderWay(tmp_path).recover(NOW)] == ["req_open"]
+
+
+def test_a_killed_process_loses_no_call(tmp_path: Path) -> None:
+    script = textwrap.dedent(f"""
+        import os, signal
+        from pathlib import Path
+        from insula.usage import Sent, UnderWay
+        calls = UnderWay(Path({str(tmp_path)!r}))
+        calls.begin()
+        for number in range(500):
+            calls.sent(Sent(f"req_{{number}}", "acme", None, None, None, "", "openai", "main", "m1", "", 1.0,
+                            "", "p", 20, 0, 20, 0, 20, 7))
+            if number % 2:
+                calls.ended(f"req_{{number}}")
+        os.kill(os.getpid(), signal.SIGKILL)
+    """)
+    assert subprocess.run([sys.executable, "-c", script], check=False, env=dict(os.environ)).returncode == -9
+    left = {event.event_id for event in UnderWay(tmp_path).recover(NOW)}
+    assert left == {f"req_{number}" for number in range(0, 500, 2)}
+
+
+def test_a_torn_last_line_is_no_harm(tmp_path: Path) -> None:
+    calls = UnderWay(tmp_path)
+    calls.begin()
+    calls.sent(sent("a"))
+    calls.sent(sent("b"))
+    calls.close()
+    path = tmp_path / "under-way.log"
+    path.write_bytes(path.read_bytes()[:-10])
+    assert [event.event_id for event in UnderWay(tmp_path).recover(NOW)] == ["req_a"]
