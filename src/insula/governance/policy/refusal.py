@@ -6,22 +6,22 @@ from typing import Any
 
 from insula.governance.policy.decision import Said
 from insula.governance.scope import PLATFORM
-from insula.kernel.errors import Denied
+from insula.kernel.errors import AccessError
 
 
-class PolicyDenied(Denied):
+class PolicyDenied(AccessError):
     """An operator's policy refuses this call."""
 
     code = "policy_denied"
 
 
-class PolicyFailed(Denied):
+class PolicyFailed(AccessError):
     """An operator's policy could not be evaluated, so the call is refused."""
 
     code = "operator_policy_failed"
 
 
-def refusal(said: Said) -> Denied:
+def refusal(said: Said) -> PolicyDenied | PolicyFailed:
     """Return the error for the saying that refused a call."""
     level = "platform" if said.scope == PLATFORM else said.scope
     facts: dict[str, Any] = {
