@@ -107,22 +107,14 @@ class Carrier:
         journal = Journal(run, lambda: self._open(passport), self._parts.clock)
         live = LiveRun(tenant, run, journal)
         self.live.enter(live)
-        ended = None
         try:
-            ended = await self._enter(live, entry, passport)
-            return ended
+            return await self._enter(live, entry, passport)
         except asyncio.CancelledError:
             await self._part(journal)
             raise
         finally:
-            self._give_back(entry, ended)
+            self._parts.reservations.close(tenant, run)
             self.live.leave(run)
-
-    def _give_back(self, entry: Entry, ended: str | None) -> None:
-        """Close the run's reservation, whatever became of the run; only a success teaches what runs use."""
-        used = self._parts.reservations.close(entry.tenant, entry.run)
-        if used is not None and ended == RunState.SUCCEEDED:
-            self._parts.reservations.learn(entry.tenant, entry.agent, used)
 
     async def _enter(self, live: LiveRun, entry: Entry, passport: RunPass) -> str:
         """Read where the run stands, and go on from there."""
@@ -201,7 +193,7 @@ class Carrier:
     ) -> Outcome | Shortage:
         """Wait for a slot. A run that waits holds neither its files nor its input in memory."""
         cap = self._parts.registry.profile(live.tenant).limits.in_flight
-        async with self.gate.slot(live.tenant, live.run, cap, live.stopped, passport.agent) as admitted:
+        async with self.gate.slot(live.tenant, live.run, cap, live.stopped, record.agent) as admitted:
             if not admitted:
                 assert live.cause is not None
                 return Outcome(waiting_stopped(live.cause))
@@ -219,13 +211,20 @@ class Carrier:
             await live.journal.change(RunState.ADMITTED, {"attempt": live.journal.attempt, "backend": None})
             self._parts.reach("admitted")
             pump = asyncio.create_task(live.journal.pump())
+            outcome = None
             try:
-                return await Attempt(self._parts, live, plan, passport).carry()
+                outcome = await Attempt(self._parts, live, plan, passport).carry()
+                return outcome
             finally:
-                # Before anybody can see that the run has ended: its tokens are free for the next one.
-                self._parts.reservations.close(live.tenant, live.run)
+                self._give_back(live, plan, outcome)
                 pump.cancel()
                 await asyncio.gather(pump, return_exceptions=True)
+
+    def _give_back(self, live: LiveRun, plan: Blueprint, outcome: Outcome | None) -> None:
+        """Free the tokens that a start left, before anybody can see that it ended. Only a success teaches."""
+        used = self._parts.reservations.close(live.tenant, live.run)
+        if used is not None and outcome is not None and outcome.verdict.state is RunState.SUCCEEDED:
+            self._parts.reservations.learn(live.tenant, plan.agent, used)
 
     def _tell_plan(self, live: LiveRun, plan: Blueprint, waited_ms: int) -> None:
         profile, note = plan.profile, live.journal.note
