@@ -101,7 +101,7 @@ class UnderWay:
             self._fd = -1
 
     def _write(self, line: list[Any]) -> None:
-        """Append a line. A full disk is told by the journal of usage, which stops calls; here it is logged."""
+        """Append a line. A full disk shows in the journal of usage, which stops calls; here it is logged."""
         data = frame(_encode(line).encode())
         try:
             self._size += os.write(self._fd, data)
