@@ -1,4 +1,4 @@
-"""Slots: bounded, fair between tenants, in order inside a tenant, never idle while somebody may go."""
+"""Slots: bounded, fair between tenants by slot time, in order, never idle while somebody may go."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from insula.kernel.clock import ManualClock
 from insula.kernel.ids import RunId, TenantId
 from insula.runs.admission import Admission
 from insula.runs.gate import Gate
+from insula.runs.slot_times import SlotTimes
 
 TENANTS = [TenantId(name) for name in "abc"]
 CAPS = {TENANTS[0]: None, TENANTS[1]: 2, TENANTS[2]: 1}
@@ -89,6 +91,78 @@ def test_between_two_that_both_wait_the_difference_is_one(
         counts = [got[tenant] for tenant in range(tenants)]
         assert max(counts) - min(counts) <= 1
         book.release(inside.pop(data.draw(st.integers(0, len(inside) - 1))))
+
+
+def test_slot_time_is_shared_not_the_number_of_runs() -> None:
+    """Runs of ``b`` take three times as long as those of ``a``, and neither was estimated so."""
+    book, got = Admission(1), Counter[str]()
+    for tenant, number in ((tenant, number) for number in range(60) for tenant in "ab"):
+        book.ask(TenantId(tenant), RunId(f"{tenant}/{number}"), None, cost=10)
+    for _ in range(60):
+        (run,) = book.admit()
+        got[run[0]] += 1
+        book.release(run, 10 if run[0] == "a" else 30)
+    assert got == {"a": 45, "b": 15}
+
+
+def test_a_tenant_at_its_cap_earns_no_claim_meanwhile() -> None:
+    book = Admission(2)
+    for number in range(20):
+        book.ask(TENANTS[0], RunId(f"a/{number}"), 1)
+        book.ask(TENANTS[1], RunId(f"b/{number}"), None)
+    assert book.admit() == ["a/0", "b/0"]
+    for number in range(9):
+        book.release(RunId(f"b/{number}"))
+        assert book.admit() == [f"b/{number + 1}"], "a may have one, and has it"
+    book.release(RunId("a/0"))
+    assert book.admit() == ["a/1"]
+    book.release(RunId("b/9"))
+    assert book.admit() == ["b/10"]
+
+
+def test_agents_of_a_tenant_share_what_it_has() -> None:
+    book = Admission(1)
+    for agent in ("busy", "busy", "busy", "quiet"):
+        number = book.waiting(TENANTS[0])
+        book.ask(TENANTS[0], RunId(f"{agent}/{number}"), None, flow=agent)
+    order = []
+    for _ in range(4):
+        order += book.admit()
+        book.release(order[-1])
+    assert order == ["busy/0", "quiet/3", "busy/1", "busy/2"]
+
+
+def test_the_gate_goes_by_weight_and_learns_how_long_runs_take() -> None:
+    async def main() -> list[str]:
+        clock, order = ManualClock(), []
+        gate = Gate(1, weight=lambda tenant: 3 if tenant == "b" else 1, clock=clock)
+        never = asyncio.Event()
+
+        async def run(tenant: TenantId, number: int) -> None:
+            async with gate.slot(tenant, RunId(f"{tenant}/{number}"), None, never) as admitted:
+                assert admitted
+                order.append(tenant)
+                await asyncio.sleep(0)
+                clock.advance(1)
+
+        async with asyncio.TaskGroup() as group:
+            for number in range(12):
+                for tenant in TENANTS[:2]:
+                    group.create_task(run(tenant, number))
+        return order
+
+    order = asyncio.run(main())
+    assert Counter(order[4:12]) == {"a": 2, "b": 6}
+
+
+def test_slot_times_go_a_quarter_of_the_way() -> None:
+    times = SlotTimes()
+    assert times.expect_us("t", "a") == 5_000_000
+    times.learn("t", "a", 8)
+    assert times.expect_us("t", "a") == 8
+    times.learn("t", "a", 80)
+    assert times.expect_us("t", "a") == 26
+    assert times.expect_us("t", "b") == 5_000_000
 
 
 def test_a_waiter_that_is_cancelled_as_it_is_granted_gives_the_slot_back() -> None:

@@ -1,38 +1,39 @@
-"""Who gets the next sandbox slot: first come first served inside a tenant, round robin between tenants. Pure.
+"""Who gets the next sandbox slot: the tenant that has had the least slot time for its weight. Pure.
 
-A bounded number of slots; each tenant may also carry a cap of its own. A tenant at its cap is passed
-over and keeps its turn, so it never holds up the others. Between two tenants that both wait and are
-both below their cap, the numbers of slots granted never differ by more than one.
+A bounded number of slots; each tenant may also carry a cap of its own. A tenant at its cap holds up nobody
+and earns no claim meanwhile. Between tenants, and between the agents of a tenant, slot time is shared as
+:mod:`insula.governance.fairness` says: charged by an estimate when the slot is granted, and corrected by
+what the run really took.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
+from insula.governance.fairness import FairQueue, Item, Lane
 from insula.kernel.ids import RunId, TenantId
 
 
 @dataclass(slots=True)
-class _Line:
-    """One tenant's waiting runs, oldest first, and how many of its runs hold a slot."""
+class _Cap:
+    """How many runs of a tenant hold a slot, and how many may."""
 
-    waiting: deque[RunId] = field(default_factory=deque)
     held: int = 0
-    cap: int | None = None
+    most: int | None = None
 
     @property
-    def ready(self) -> bool:
-        return bool(self.waiting) and (self.cap is None or self.held < self.cap)
+    def reached(self) -> bool:
+        return self.most is not None and self.held >= self.most
 
 
 class Admission:
     """The book of slots. Calls only change the book; the caller wakes whom :meth:`admit` names."""
 
-    def __init__(self, slots: int) -> None:
+    def __init__(self, slots: int, queue: FairQueue | None = None) -> None:
         assert slots > 0
         self._slots = slots
-        self._lines: OrderedDict[TenantId, _Line] = OrderedDict()
+        self._queue = queue or FairQueue()
+        self._caps: dict[TenantId, _Cap] = {}
         self._holders: dict[RunId, TenantId] = {}
 
     @property
@@ -47,50 +48,70 @@ class Admission:
 
     def waiting(self, tenant: TenantId) -> int:
         """How many runs of ``tenant`` wait."""
-        line = self._lines.get(tenant)
-        return len(line.waiting) if line else 0
+        return self._queue.waiting(tenant)
 
-    def ask(self, tenant: TenantId, run: RunId, cap: int | None) -> None:
-        """Put ``run`` at the end of its tenant's line. ``cap``: most slots the tenant may hold (>= 1)."""
+    def ask(
+        self,
+        tenant: TenantId,
+        run: RunId,
+        cap: int | None,
+        *,
+        flow: str = "",
+        cost: int = 1,
+        now_us: int = 0,
+    ) -> None:
+        """Put ``run`` at the end of its flow. ``cap``: most slots the tenant may hold (>= 1).
+
+        ``cost``: what it will probably take, in nanoseconds of all slots together.
+        """
         assert cap is None or cap > 0
-        line = self._lines.setdefault(tenant, _Line())
-        line.cap = cap
-        line.waiting.append(run)
+        self._cap(tenant, cap, now_us)
+        self._queue.enqueue(Item(run, tenant, flow, Lane.INTERACTIVE, cost), now_us)
 
     def withdraw(self, tenant: TenantId, run: RunId) -> bool:
         """Take a waiting run out of its line. False when it does not wait."""
-        line = self._lines.get(tenant)
-        if line is None or run not in line.waiting:
+        if not self._queue.cancel(run):
             return False
-        line.waiting.remove(run)
         self._forget_if_idle(tenant)
         return True
 
-    def release(self, run: RunId) -> None:
-        """Give a slot back."""
+    def release(self, run: RunId, cost: int | None = None, now_us: int = 0) -> None:
+        """Give a slot back. ``cost``: what the run took, if it differs from the estimate."""
         tenant = self._holders.pop(run)
-        self._lines[tenant].held -= 1
+        self._queue.settle(run, cost)
+        cap = self._caps[tenant]
+        cap.held -= 1
+        if not cap.reached:
+            self._queue.unblock(tenant, now_us)
         self._forget_if_idle(tenant)
 
-    def admit(self) -> list[RunId]:
+    def admit(self, now_us: int = 0) -> list[RunId]:
         """Grant every slot that can be granted now; return the runs that got one, in order."""
         granted: list[RunId] = []
         while len(self._holders) < self._slots:
-            tenant = next((name for name, line in self._lines.items() if line.ready), None)
-            if tenant is None:
+            item = self._queue.pick(now_us)
+            if item is None:
                 break
-            granted.append(self._grant(tenant))
+            granted.append(self._grant(TenantId(item.tenant), RunId(item.id)))
         return granted
 
-    def _grant(self, tenant: TenantId) -> RunId:
-        line = self._lines[tenant]
-        run = line.waiting.popleft()
-        line.held += 1
+    def _grant(self, tenant: TenantId, run: RunId) -> RunId:
         self._holders[run] = tenant
-        self._lines.move_to_end(tenant)
+        cap = self._caps[tenant]
+        cap.held += 1
+        if cap.reached:
+            self._queue.block(tenant)
         return run
 
+    def _cap(self, tenant: TenantId, most: int | None, now_us: int) -> None:
+        """Note how many slots a tenant may hold from now on."""
+        cap = self._caps.setdefault(tenant, _Cap())
+        was_reached, cap.most = cap.reached, most
+        if cap.reached and not was_reached:
+            self._queue.block(tenant)
+        elif was_reached and not cap.reached:
+            self._queue.unblock(tenant, now_us)
+
     def _forget_if_idle(self, tenant: TenantId) -> None:
-        line = self._lines[tenant]
-        if not line.waiting and not line.held:
-            del self._lines[tenant]
+        if not self._caps[tenant].held and not self._queue.waiting(tenant):
+            del self._caps[tenant]

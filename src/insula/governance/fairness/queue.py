@@ -113,16 +113,17 @@ class FairQueue:
         if slip is not None and not slip.queued and cost_so_far > slip.charged:
             self._correct(slip, cost_so_far)
 
-    def settle(self, item_id: str, cost: int) -> int:
+    def settle(self, item_id: str, cost: int | None) -> int:
         """End an item in flight: what it was charged is corrected to ``cost``. Return what it was charged.
 
-        Unknown ids are ignored: they were charged nothing.
+        ``None`` leaves it at what it was charged. Unknown ids are ignored: they were charged nothing.
         """
         slip = self._slips.get(item_id)
         if slip is None or slip.queued:
             return 0
         del self._slips[item_id]
-        self._correct(slip, cost)
+        if cost is not None:
+            self._correct(slip, cost)
         self._land(slip)
         self._rest_if_idle(slip)
         return slip.charged

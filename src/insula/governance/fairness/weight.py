@@ -11,6 +11,8 @@ from __future__ import annotations
 from fractions import Fraction
 from math import lcm
 
+from insula.kernel.errors import InvalidRequest
+
 LARGEST = 1000
 UNITS = lcm(*range(1, LARGEST + 1))
 """Counter units in one unit of cost at weight 1."""
@@ -31,3 +33,17 @@ class Weight:
 
 
 ONE = Weight(1)
+
+
+def parse_weight(value: object) -> Fraction:
+    """Return ``value`` (2, 1.5, "1/2", "1.5") as a weight. Raises ``InvalidRequest``."""
+    try:
+        if isinstance(value, bool) or not isinstance(value, (int, float, str)) or len(str(value)) > 40:
+            raise ValueError
+        return Weight(Fraction(str(value))).value
+    except (ValueError, ZeroDivisionError):
+        raise InvalidRequest(
+            f"weight {str(value)[:40]!r} is not a share",
+            hint=f"use a whole number or a fraction, such as 2, 1.5 or 1/2, of numbers from 1 to {LARGEST}",
+            field="weight",
+        ) from None
