@@ -132,8 +132,9 @@ class Governor:
         if grant is None:
             return self._settle_late(rid, used)
         now = self._clock_us()
-        before = grant.used
-        grant.send(now)
+        quota, read, produced = grant.used_quota, grant.used_input, grant.used_output
+        if grant.held_requests:
+            grant.send(now)
         grant.progress(used, now)
         grant.release()
         path = grant.path
@@ -142,7 +143,7 @@ class Governor:
         if path.pool is not None:
             path.pool.settle(rid, used.quota)
         path.observe_hold(now - grant.reserved_us)
-        return _difference(grant.used, before)
+        return Amounts(0, grant.used_quota - quota, grant.used_input - read, grant.used_output - produced, 0)
 
     def cancel(self, rid: str) -> None:
         """Give the reservation back: a request that was never sent costs nothing."""
@@ -329,12 +330,12 @@ class Governor:
         grant = self._expired.pop(rid, None)
         if grant is None:
             return Amounts()
-        before = grant.used
+        quota, read, produced = grant.used_quota, grant.used_input, grant.used_output
         grant.progress(used, self._clock_us())
         grant.count(used, self._hour())
         if grant.path.pool is not None:
             grant.path.pool.settle(rid, used.quota)
-        return _difference(grant.used, before)
+        return Amounts(0, grant.used_quota - quota, grant.used_input - read, grant.used_output - produced, 0)
 
     def _forget_expired(self, now: int) -> None:
         """Keep expired reservations for an hour, and never more than a bounded number of them."""
@@ -382,7 +383,7 @@ def _admit(path: Path, need: Need, now: int) -> Hard | None:
 
 def _budgeted(path: Path, need: Need) -> Hard | None:
     """Return what the budgets can hold for a call, ``None`` if that is less than it needs at least."""
-    if not path.periods and not path.money and path.pool is None:
+    if not path.budgeted and path.pool is None:
         return need.cap
     quota, money = _room(path, need.run)
     cap, want = need.cap, need.want
@@ -401,7 +402,3 @@ def _room(path: Path, run: str | None) -> tuple[int | None, int | None]:
         available = path.pool.available(run)
         quota = available if quota is None else min(quota, available)
     return quota, min((budget.free for budget in path.money), default=None)
-
-
-def _difference(after: Amounts, before: Amounts) -> Amounts:
-    return Amounts(*(late - early for late, early in zip(after, before, strict=True)))

@@ -9,9 +9,6 @@ from insula.governance.quota.budget import Budget
 from insula.governance.quota.level import Measure, Path
 from insula.governance.quota.need import Amounts, Hard, Need
 
-RATE_KINDS: dict[Measure, int] = {"rpm": 0, "tpm": 1, "input_tpm": 2, "output_tpm": 3}
-"""Where the amount that a rate counts stands in ``Amounts``."""
-
 
 class Expiry(StrEnum):
     """What a reservation that nobody settled is charged when its time is up."""
@@ -25,74 +22,79 @@ class Grant:
     """One admitted reservation: the same hold in every counter of its path.
 
     Public to callers: ``rid``, ``need``, ``hard`` (what the budgets hold, the most the call may use) and
-    ``expires_us``. The rest belongs to the governor. ``used`` counts what was debited so far; ``held`` is
-    what is still promised.
+    ``expires_us``. The rest belongs to the governor: by kind, what was debited so far and what is still
+    promised. Plain numbers, because every call of every tenant passes here.
     """
 
-    __slots__ = ("expires_us", "hard", "held", "need", "path", "reserved_us", "rid", "used")
+    __slots__ = (
+        "expires_us", "hard", "held_input", "held_output", "held_quota", "held_requests", "need", "path",
+        "reserved_us", "rid", "used_input", "used_output", "used_quota",
+    )  # fmt: skip
 
     def __init__(self, rid: str, path: Path, need: Need, hard: Hard, now_us: int, ttl_us: int) -> None:
         self.rid = rid
         self.path = path
         self.need = need
         self.hard = hard
-        self.held = need.estimate
-        self.used = Amounts()
+        self.held_requests, self.held_quota, self.held_input, self.held_output, _ = need.estimate
+        self.used_quota = self.used_input = self.used_output = 0
         self.reserved_us = now_us
         self.expires_us = now_us + ttl_us
 
     def hold(self) -> None:
         """Take the hold in every counter."""
         path = self.path
-        requests, quota, read, produced, _ = self.held
         for bucket in path.requests:
-            bucket.pending += requests * UNIT
+            bucket.pending += self.held_requests * UNIT
         for bucket in path.tokens:
-            bucket.pending += quota * UNIT
+            bucket.pending += self.held_quota * UNIT
         for bucket in path.inputs:
-            bucket.pending += read * UNIT
+            bucket.pending += self.held_input * UNIT
         for bucket in path.outputs:
-            bucket.pending += produced * UNIT
+            bucket.pending += self.held_output * UNIT
         for bucket in path.slots:
             bucket.pending += UNIT
-        self._promise(self.hard)
+        if path.budgeted:
+            self._promise(self.hard.quota, self.hard.nanousd)
 
     def adopt(self, measure: Measure, counter: Bucket | Budget) -> None:
         """Take this grant's part in a counter that was added while the call was running."""
         if isinstance(counter, Budget):
             counter.pending += self.hard.quota if counter.kind == "quota" else self.hard.nanousd
-        elif measure == "in_flight":
-            counter.hold(UNIT)
-        else:
-            counter.hold(self.held[RATE_KINDS[measure]] * UNIT)
+            return
+        held = {
+            "rpm": self.held_requests,
+            "tpm": self.held_quota,
+            "input_tpm": self.held_input,
+            "output_tpm": self.held_output,
+        }
+        counter.hold(held.get(measure, 1) * UNIT)
 
     def send(self, now_us: int) -> None:
         """Use the request: from here on it is not given back."""
-        requests = self.held.requests
-        if requests:
-            self.held = self.held._replace(requests=0)
+        ticks, self.held_requests = self.held_requests * UNIT, 0
+        if ticks:
             for bucket in self.path.requests:
-                bucket.use(requests * UNIT, requests * UNIT, now_us)
+                bucket.use(ticks, ticks, now_us)
 
     def progress(self, total: Amounts, now_us: int) -> None:
         """Use tokens up to ``total``, out of the hold first; beyond it a debt is left."""
-        path, used, held = self.path, self.used, self.held
-        quota = _debit(path.tokens, total.quota - used.quota, held.quota, now_us)
-        read = _debit(path.inputs, total.input - used.input, held.input, now_us)
-        produced = _debit(path.outputs, total.output - used.output, held.output, now_us)
-        self.held = Amounts(held.requests, quota, read, produced, 0)
-        self.used = Amounts(
-            used.requests,
-            max(used.quota, total.quota),
-            max(used.input, total.input),
-            max(used.output, total.output),
-            max(used.nanousd, total.nanousd),
-        )
+        path = self.path
+        quota, read, produced = total.quota, total.input, total.output
+        if quota > self.used_quota:
+            self.held_quota = _debit(path.tokens, quota - self.used_quota, self.held_quota, now_us)
+            self.used_quota = quota
+        if read > self.used_input:
+            self.held_input = _debit(path.inputs, read - self.used_input, self.held_input, now_us)
+            self.used_input = read
+        if produced > self.used_output:
+            self.held_output = _debit(path.outputs, produced - self.used_output, self.held_output, now_us)
+            self.used_output = produced
 
     def extend(self, more: Hard) -> None:
         """Raise what the budgets hold."""
         self.hard = Hard(self.hard.quota + more.quota, self.hard.nanousd + more.nanousd)
-        self._promise(more)
+        self._promise(more.quota, more.nanousd)
 
     def count(self, total: Amounts, hour: int) -> None:
         """Write what the call used in all into the meters that budgets and policies read."""
@@ -103,24 +105,24 @@ class Grant:
     def release(self) -> None:
         """Drop what is still promised."""
         path = self.path
-        requests, quota, read, produced, _ = self.held
-        if requests:
+        if self.held_requests:
             for bucket in path.requests:
-                bucket.pending -= requests * UNIT
-        if quota:
+                bucket.pending -= self.held_requests * UNIT
+        if self.held_quota:
             for bucket in path.tokens:
-                bucket.pending -= quota * UNIT
-        if read:
+                bucket.pending -= self.held_quota * UNIT
+        if self.held_input:
             for bucket in path.inputs:
-                bucket.pending -= read * UNIT
-        if produced:
+                bucket.pending -= self.held_input * UNIT
+        if self.held_output:
             for bucket in path.outputs:
-                bucket.pending -= produced * UNIT
+                bucket.pending -= self.held_output * UNIT
         for bucket in path.slots:
             bucket.pending -= UNIT
-        self._promise(Hard(-self.hard.quota, -self.hard.nanousd))
-        self.held = Amounts()
-        self.hard = Hard()
+        if path.budgeted:
+            self._promise(-self.hard.quota, -self.hard.nanousd)
+        self.held_requests = self.held_quota = self.held_input = self.held_output = 0
+        self.hard = _NOTHING
 
     def expire(self, policy: Expiry, now_us: int) -> None:
         """Charge rates by ``policy`` and drop the rest.
@@ -134,17 +136,18 @@ class Grant:
             self.progress(self.need.estimate if whole else self.need.charge, now_us)
         self.release()
 
-    def _promise(self, more: Hard) -> None:
+    def _promise(self, quota: int, nanousd: int) -> None:
         for budget in self.path.periods:
-            budget.pending += more.quota
+            budget.pending += quota
         for budget in self.path.money:
-            budget.pending += more.nanousd
+            budget.pending += nanousd
+
+
+_NOTHING = Hard()
 
 
 def _debit(buckets: tuple[Bucket, ...], more: int, held: int, now_us: int) -> int:
     """Take ``more`` from ``buckets``, out of ``held`` first; return what is still held."""
-    if more <= 0:
-        return held
     promised = more if more < held else held
     for bucket in buckets:
         bucket.use(more * UNIT, promised * UNIT, now_us)

@@ -91,7 +91,7 @@ class Path:
     """The levels of one scope, outermost first, and their counters by measure."""
 
     __slots__ = (
-        "inputs", "levels", "mean_hold_us", "meters", "money", "outputs", "periods", "pool", "requests",
+        "budgeted", "inputs", "levels", "mean_hold_us", "meters", "money", "outputs", "periods", "pool", "requests",
         "slots", "tokens",
     )  # fmt: skip
 
@@ -116,6 +116,7 @@ class Path:
         budgets = [budget for level in self.levels for budget in level.budgets.values()]
         self.periods = tuple(budget for budget in budgets if budget.kind == "quota")
         self.money = tuple(budget for budget in budgets if budget.kind == "nanousd")
+        self.budgeted = bool(budgets)
         self.meters = tuple(level.meter for level in self.levels if level.meter is not None)
 
     def _collect(self, measure: Measure) -> tuple[Bucket, ...]:

@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 from insula.governance.quota.bucket import UNIT, Bucket
 from insula.governance.quota.budget import Budget
-from insula.governance.quota.grant import RATE_KINDS
 from insula.governance.quota.level import Level, Measure, Path
 from insula.governance.quota.meter import ends_at
 from insula.governance.quota.need import Need
@@ -95,8 +94,12 @@ def explain(path: Path, need: Need, now_us: int, hour: int) -> Refusal:
     return max(refusals, key=lambda refusal: (_SEVERITY[refusal.kind], refusal.wait_us or 0))
 
 
+_RATE_KINDS: dict[Measure, int] = {"rpm": 0, "tpm": 1, "input_tpm": 2, "output_tpm": 3}
+"""Where the amount that a rate counts stands in ``Amounts``."""
+
+
 def _asked(need: Need, measure: Measure) -> int:
-    return 1 if measure == "in_flight" else need.estimate[RATE_KINDS[measure]]
+    return 1 if measure == "in_flight" else need.estimate[_RATE_KINDS[measure]]
 
 
 def _judge(path: Path, level: Level, measure: Measure, bucket: Bucket, asked: int, now_us: int) -> Refusal:
