@@ -89,7 +89,7 @@ class LedgerReservations:
         return Reserved(getattr(answer, "granted", None))
 
     def close(self, tenant: TenantId, run: RunId) -> int | None:
-        closed = self._ledgers.close(tenant, run)
+        closed = self._ledgers.close(tenant, run, with_children=True)
         return closed.used if closed is not None else None
 
     def learn(self, tenant: TenantId, agent: AgentName, tokens: int) -> None:

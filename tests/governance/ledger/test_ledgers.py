@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 from collections.abc import Iterator
@@ -23,11 +24,12 @@ from insula.governance.ledger import (
     Opened,
     Settled,
     State,
+    keep_ledgers,
 )
 from insula.governance.ledger.journal import NAME
 from insula.governance.ledger.wants import COLD, Wants
 from insula.kernel.clock import ManualClock
-from insula.kernel.errors import UnavailableError
+from insula.kernel.errors import Misconfigured, UnavailableError
 
 NOVEMBER_30 = 1_796_079_000.0
 """2026-11-30 22:50 UTC."""
@@ -252,6 +254,47 @@ def test_a_damaged_journal_is_kept_aside_and_told(home: Home) -> None:
     assert standing.limit == standing.settled + standing.unused + standing.held + standing.free
 
 
+def test_a_disk_that_is_full_at_the_start_is_told(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    home.ledgers._chronicle.close()
+
+    def full(_fd: int, _data: Any) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", full)
+        with pytest.raises(Misconfigured, match="No space left"):
+            home.open()
+    home.ledgers = home.open()
+
+
+def test_a_journal_of_another_version_is_refused(home: Home) -> None:
+    with pytest.raises(TypeError):
+        home.ledgers._chronicle.note(["acme", "create", {"period": "2026-11", "limit": 1, "colour": "red"}])
+    home.ledgers._chronicle.close()
+    with pytest.raises(Misconfigured, match="by this version"):
+        home.open()
+    (home.directory / NAME).unlink()
+    home.ledgers = home.open()
+
+
+def test_a_defect_of_a_caller_does_not_outlive_the_process(home: Home) -> None:
+    home.ledgers.hold("acme", "c", None, 30, 1)
+    with pytest.raises(AssertionError):
+        home.ledgers.hold("acme", "d", None, 10, 20)
+    assert home.die().settle("acme", "c", 30) == Settled(30, 0, 30, late=True)
+
+
+def test_children_may_end_with_their_parent(home: Home) -> None:
+    home.ledgers.open("acme", "r", "agent", 800, 1)
+    home.ledgers.child("acme", "r.1", "r", "agent", 300, 1)
+    home.ledgers.child("acme", "r.1.1", "r.1", "agent", 100, 1)
+    assert home.ledgers.hold("acme", "c", "r.1.1", 50, 1) == Held(50)
+    assert home.ledgers.settle("acme", "c", 20) == Settled(20, 30)
+    assert home.ledgers.close("acme", "r", with_children=True) == Closed(20, 780)
+    standing = home.ledgers.standing("acme")
+    assert standing is not None and (standing.tasks, standing.free) == ((), 980)
+
+
 def test_what_a_task_wants_is_learned() -> None:
     wants = Wants()
     assert wants.want("acme", "agent") == (COLD, 1)
@@ -266,3 +309,17 @@ def test_what_a_task_wants_is_learned() -> None:
     assert again.want("acme", "agent") == wants.want("acme", "agent")
     wants.forget("acme")
     assert wants.want("acme", "agent") == (COLD, 1)
+
+
+def test_the_keeper_ticks_and_makes_durable(home: Home) -> None:
+    async def main() -> None:
+        home.ledgers.open("acme", "r", "agent", 800, 1)
+        keeping = asyncio.create_task(keep_ledgers(home.ledgers, 0.001))
+        home.clock.advance(30)
+        async with asyncio.timeout(10):
+            while not home.ledgers.totals().donated or home.ledgers._chronicle._journal.dirty:
+                await asyncio.sleep(0.01)
+        keeping.cancel()
+        await asyncio.gather(keeping, return_exceptions=True)
+
+    asyncio.run(main())

@@ -14,8 +14,8 @@ from typing import Any
 import structlog
 
 from insula.governance.ledger.journal import Contents, Entry, Journal
-from insula.governance.ledger.replay import replay
-from insula.kernel.errors import UnavailableError
+from insula.governance.ledger.replay import Kept, replay
+from insula.kernel.errors import Misconfigured, UnavailableError
 
 _log = structlog.get_logger()
 
@@ -26,7 +26,7 @@ COMPACT_BYTES = 4 << 20
 class Chronicle:
     """Owns ``directory``. Belongs to one thread; opening it and writing it anew block.
 
-    Raises ``Misconfigured`` when another process keeps these ledgers, ``OSError`` when they cannot be read.
+    Raises ``Misconfigured`` when another process keeps these ledgers, or another version wrote them.
     """
 
     def __init__(self, directory: Path, compact_bytes: int = COMPACT_BYTES) -> None:
@@ -36,7 +36,7 @@ class Chronicle:
         self.behind = False
         self.found = self._journal.read()
         self._tell(self.found)
-        self.kept = replay(self.found.entries)
+        self.kept = self._replayed()
 
     def ask(self, entry: Entry) -> Any:
         """Write an operation, then do it. Raises ``UnavailableError``; then it is not done."""
@@ -83,6 +83,16 @@ class Chronicle:
     def close(self) -> None:
         """Let go of the directory."""
         self._journal.close()
+
+    def _replayed(self) -> Kept:
+        try:
+            return replay(self.found.entries)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            self._journal.close()
+            raise Misconfigured(
+                f"the journal of the token ledgers cannot be read by this version: {error}",
+                hint=f"start the version that wrote it, or move {self._journal.path} away to begin anew",
+            ) from error
 
     def _tell(self, found: Contents) -> None:
         if found.broken:

@@ -49,7 +49,7 @@ class Journal:
     def __init__(self, directory: Path) -> None:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._directory = directory
-        self._path = directory / NAME
+        self.path = directory / NAME
         self._lock = _lock(directory)
         self._fd: int | None = None
         self._number = 0
@@ -58,13 +58,13 @@ class Journal:
 
     def read(self) -> Contents:
         """Return what an earlier process left. Blocking."""
-        return read(self._path)
+        return read(self.path)
 
     def set_aside(self) -> Path:
         """Keep a damaged journal beside the one that takes its place; return where."""
         taken = sum(1 for _ in self._directory.glob(f"{NAME}.damaged-*"))
         kept = self._directory / f"{NAME}.damaged-{taken + 1}"
-        os.link(self._path, kept)
+        os.link(self.path, kept)
         return kept
 
     def begin(self, entries: Iterable[Entry]) -> None:
@@ -73,12 +73,12 @@ class Journal:
         Raises ``OSError``; then the old file stays in use.
         """
         lines = b"".join(frame(number, entry) for number, entry in enumerate(entries, 1))
-        new = self._path.with_suffix(".new")
+        new = self.path.with_suffix(".new")
         fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
             _write(fd, lines)
             os.fsync(fd)
-            new.rename(self._path)
+            new.rename(self.path)
         except OSError:
             os.close(fd)
             raise

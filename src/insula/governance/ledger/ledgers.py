@@ -25,6 +25,7 @@ from insula.governance.ledger.reservation import DAY_US, State
 from insula.governance.ledger.standing import LedgerStanding, Totals, standing_of, totals_of
 from insula.governance.ledger.tenant_ledger import TenantLedger
 from insula.kernel.clock import Clock
+from insula.kernel.errors import Misconfigured
 
 _log = structlog.get_logger()
 
@@ -33,9 +34,9 @@ class Ledgers:
     """Belongs to one event loop and owns ``directory``. ``budget_for`` says what a tenant may use.
 
     Opening is blocking. Each call that was running when an earlier process died is charged its ``sure``
-    part. Raises ``Misconfigured`` when another process keeps these ledgers, ``OSError`` when they cannot be
-    read or written. What asks for tokens raises ``UnavailableError`` while the journal cannot be written;
-    what settles, ends or frees never fails.
+    part. Raises ``Misconfigured`` when another process keeps these ledgers, when another version wrote
+    them, or when they cannot be written. What asks for tokens raises ``UnavailableError`` while the journal
+    cannot be written; what settles, ends or frees never fails.
     """
 
     def __init__(
@@ -56,7 +57,7 @@ class Ledgers:
         self._from_us = self._kept.now_us - clock.monotonic_us()
         for ledger in self._kept.ledgers.values():
             ledger.abandon(self._kept.now_us)
-        self._chronicle.compact()
+        self._begin_journal()
         for tenant in list(self._kept.ledgers):
             self.changed(tenant)
 
@@ -166,8 +167,11 @@ class Ledgers:
         answer: Claimed | None = self._note(tenant, "heartbeat", {"rid": rid})
         return answer
 
-    def close(self, tenant: str, rid: str) -> Closed | None:
-        """End a task's reservation."""
+    def close(self, tenant: str, rid: str, *, with_children: bool = False) -> Closed | None:
+        """End a task's reservation, and those of its children if they end with it."""
+        if with_children and (ledger := self._kept.ledgers.get(tenant)) is not None:
+            for child in [one.rid for one in ledger.book.open.values() if one.parent == rid]:
+                self.close(tenant, child, with_children=True)
         answer: Closed | None = self._note(tenant, "close", {"rid": rid})
         return answer
 
@@ -217,6 +221,17 @@ class Ledgers:
         """Return sums over all tenants, for metrics."""
         books = [ledger.book for ledger in self._kept.ledgers.values()]
         return totals_of(books, self._refused["Exhausted"], self._refused["Full"])
+
+    def _begin_journal(self) -> None:
+        try:
+            self._chronicle.compact()
+        except OSError as error:
+            self._chronicle.close()
+            raise Misconfigured(
+                f"the token ledgers cannot be written: {error.strerror}",
+                hint="free space on the disk that holds the platform's home",
+                field="home",
+            ) from error
 
     def _ask(self, tenant: str, name: str, given: dict[str, Any]) -> Any:
         given["now_us"] = self._now()
