@@ -46,6 +46,7 @@ bench: $(READY)  ## print every figure of SPECIFICATION.md, measured here
 
 lock:  ## pin every dependency anew (needs uv)
 	@{ head -2 requirements.lock; uv pip compile pyproject.toml --extra dev --extra local-model --extra tracing \
+	    --extra simulation --extra valkey \
 	    --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet --upgrade; } > requirements.lock.new
 	mv requirements.lock.new requirements.lock
 
