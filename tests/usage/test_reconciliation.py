@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
+import shutil
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -87,9 +89,21 @@ class Books:
             assert connection.exec_driver_sql(statement).rowcount == 1
 
 
+@pytest.fixture(scope="module")
+def template(make: Any, tmp_path_factory: pytest.TempPathFactory, burndown: Burndown) -> Path:
+    """Books in order, for tests to copy."""
+    home: Path = tmp_path_factory.mktemp("books")
+    kept = Books(home, history(make, burndown), burndown)
+    kept.control.close()
+    return home / "control.db"
+
+
 @pytest.fixture
-def kept(make: Any, tmp_path: Path, burndown: Burndown) -> Books:
-    return Books(tmp_path, history(make, burndown), burndown)
+def kept(template: Path, tmp_path: Path, burndown: Burndown) -> Iterator[Books]:
+    shutil.copy(template, tmp_path)
+    books = Books(tmp_path, [], burndown)
+    yield books
+    books.control.close()
 
 
 @pytest.mark.parametrize("seed", range(5))

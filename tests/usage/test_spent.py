@@ -52,7 +52,7 @@ def plainly(events: list[UsageEvent], since: float, until: float | None) -> list
     ]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(calls(), st.lists(st.tuples(MOMENT, st.none() | MOMENT), min_size=1, max_size=6))
 def test_spent_is_the_plain_sum(
     make: Any, tmp_path_factory: Any, history: list[dict[str, Any]], spans: list[tuple[float, float | None]]

@@ -44,7 +44,7 @@ RULES = (
     Rule("fairness", "fair_charged", "fair_cost"),
 )
 
-COLUMNS = "event_id, " + ", ".join(f"{rule.wrong}, {rule.due}, {rule.field}" for rule in RULES)
+ANSWERS = "event_id, " + ", ".join(f"{rule.wrong}, {rule.due}, {rule.field}" for rule in RULES)
 """The event, then for each rule: whether it is broken, what is due, what was found."""
 
 WRONG = " OR ".join(f"({rule.wrong})" for rule in RULES)

@@ -8,16 +8,18 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from insula.usage.adapters.call_rules import COLUMNS, RULES, WRONG
+from insula.usage.adapters.call_rules import ANSWERS, RULES, WRONG
 from insula.usage.adapters.database import Database
-from insula.usage.adapters.reading import SUMS_OF_EVENTS, periods
+from insula.usage.adapters.postings import ADDED, COLUMNS, POSTINGS
+from insula.usage.adapters.reading import periods
 from insula.usage.adapters.tables import DAILY, EVENTS, HOURLY
 from insula.usage.invoice import draw_up
 from insula.usage.period import Month, Period, hour_name
 from insula.usage.reconciliation import Checked, Mismatch, RatesOf
 from insula.usage.row import SUMS
 
-_BEGAN = "CAST(started_at AS INTEGER) / 86400"
+# Only rates that were assumed depend on the day.
+_BEGAN = "CASE WHEN burn_version LIKE 'assumed:%' THEN CAST(started_at AS INTEGER) / 86400 ELSE 0 END"
 _IN_SLICE = f"FROM {EVENTS.name} e WHERE tenant_id = ? AND timestamp >= ? AND timestamp < ?"
 _TENANTS = " UNION ".join(f"SELECT tenant_id FROM {one.name}" for one in (EVENTS, HOURLY, DAILY))  # noqa: S608
 _REACH = f"""
@@ -33,35 +35,35 @@ _RATE_COLUMNS = ", ".join(f"json_extract(value, '$[{at}]') AS {name}" for at, na
 _WITH_RATES = f"""
 WITH r AS MATERIALIZED (
   SELECT {_RATE_COLUMNS} FROM json_each(?))
-SELECT {COLUMNS} FROM {EVENTS.name} e
+SELECT {ANSWERS} FROM {EVENTS.name} e
 LEFT JOIN r ON r.version = burn_version AND r.model = model_id AND r.began = {_BEGAN}
 WHERE tenant_id = ? AND timestamp >= ? AND timestamp < ? AND ({WRONG})
 """  # noqa: S608 - names of our own
 
-_AS_SUMS = ", ".join(f"{sum_} AS {name}" for name, sum_ in zip(SUMS, SUMS_OF_EVENTS, strict=True))
 _ZEROS = ", ".join("0" for _ in SUMS)
-_DUE = ", ".join(f"sum(due_{name})" for name in SUMS)
-_FOUND = ", ".join(f"sum(found_{name})" for name in SUMS)
-_NAMED = ", ".join((*(f"due_{name}" for name in SUMS), *(f"found_{name}" for name in SUMS)))
+_DUE = tuple(f"due_{name}" for name in SUMS)
+_FOUND = tuple(f"found_{name}" for name in SUMS)
+_BOTH = ", ".join((*_DUE, *_FOUND))
+_ADDED = ", ".join(f"sum({name})" for name in (*_DUE, *_FOUND))
+_DIFFERS = " OR ".join(f"sum({due}) <> sum({found})" for due, found in zip(_DUE, _FOUND, strict=True))
 
 
-def _comparison(table: str, period: str, of_event: str) -> str:
+def _comparison(table: str, period: str, of_moment: str) -> str:
     """Return the query for totals that are not the sum of their events: key, what is due, what was found."""
-    differs = " OR ".join(f"sum(due_{name}) <> sum(found_{name})" for name in SUMS)
     return f"""
-WITH both (period, app, agent, model, {_NAMED}) AS (
-  SELECT {of_event}, ifnull(app_id, ''), ifnull(agent_id, ''), model_id, {", ".join(SUMS_OF_EVENTS)}, {_ZEROS}
-  {_IN_SLICE} GROUP BY 1, 2, 3, 4
+WITH posted ({COLUMNS}) AS ({POSTINGS}),
+both (period, app, agent, model, {_BOTH}) AS (
+  SELECT {of_moment}, app, agent, model, {ADDED}, {_ZEROS} FROM posted GROUP BY 1, 2, 3, 4
   UNION ALL
-  SELECT {period}, app_id, agent_id, model_id, {_ZEROS}, {", ".join(SUMS)}
-  FROM {table} WHERE tenant_id = ? AND {period} >= ? AND {period} < ?)
-SELECT period, app, agent, model, {_DUE}, {_FOUND} FROM both GROUP BY 1, 2, 3, 4 HAVING {differs}
+  SELECT {period}, app_id, agent_id, model_id, {_ZEROS}, {", ".join(SUMS)} FROM {table}
+  WHERE tenant_id = :tenant AND {period} >= :first AND {period} < :after)
+SELECT period, app, agent, model, {_ADDED} FROM both GROUP BY 1, 2, 3, 4 HAVING {_DIFFERS}
 """  # noqa: S608 - names of our own
 
 
-_HOURS = _comparison(HOURLY.name, "hour", "CAST(timestamp AS INTEGER) / 3600")
-_DAYS = _comparison(DAILY.name, "day", "date(CAST(timestamp AS INTEGER), 'unixepoch')")
-_WHOLE = f"SELECT {', '.join(f'ifnull({one}, 0)' for one in SUMS_OF_EVENTS)} {_IN_SLICE}"
+_HOURS = _comparison(HOURLY.name, "hour", "moment / 3600")
+_DAYS = _comparison(DAILY.name, "day", "date(moment, 'unixepoch')")
+_WHOLE = f"WITH posted ({COLUMNS}) AS ({POSTINGS}) SELECT {ADDED} FROM posted"  # noqa: S608
 
 
 class SqlAccounts:
@@ -117,21 +119,25 @@ def _calls(
 
 def _totals(connection: Connection, tenant: str, month: Month) -> Iterator[Mismatch]:
     """Compare the totals of hours and days with the sums of their events."""
-    reach = (tenant, month.begin, month.next.begin)
-    hours = (tenant, int(month.begin) // 3_600, int(month.next.begin) // 3_600)
-    days = (tenant, month.first.isoformat(), month.next.first.isoformat())
-    for row in connection.exec_driver_sql(_HOURS, (*reach, *hours)):
+    reach = _reach(tenant, month)
+    hours = {"first": int(month.begin) // 3_600, "after": int(month.next.begin) // 3_600}
+    days = {"first": month.first.isoformat(), "after": month.next.first.isoformat()}
+    for row in connection.exec_driver_sql(_HOURS, reach | hours):
         yield from _differences("hour", tenant, "/".join((hour_name(row[0]), *row[1:4])), row[4:])
-    for row in connection.exec_driver_sql(_DAYS, (*reach, *days)):
+    for row in connection.exec_driver_sql(_DAYS, reach | days):
         yield from _differences("day", tenant, "/".join(row[:4]), row[4:])
 
 
 def _invoice(connection: Connection, tenant: str, month: Month) -> Iterator[Mismatch]:
     """Compare the invoice with the sum of the month's events."""
-    due = connection.exec_driver_sql(_WHOLE, (tenant, month.begin, month.next.begin)).one()
+    due = connection.exec_driver_sql(_WHOLE, _reach(tenant, month)).one()
     days = periods(connection, tenant, Period.DAY, month.first.isoformat(), month.last.isoformat())
     drawn = draw_up(tenant, month, days, (), {}, now=month.next.begin).used.sums()
     return _differences("invoice", tenant, str(month), (*due, *drawn.values()))
+
+
+def _reach(tenant: str, month: Month) -> dict[str, Any]:
+    return {"tenant": tenant, "begin": month.begin, "end": month.next.begin}
 
 
 def _differences(account: str, tenant: str, where: str, figures: Any) -> Iterator[Mismatch]:

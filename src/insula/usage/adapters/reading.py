@@ -6,26 +6,16 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from insula.usage.adapters.tables import ADJUSTMENTS, DAILY, EVENTS, HOURLY
-from insula.usage.event import UNPRICED
+from insula.usage.adapters.postings import ADDED, COLUMNS, POSTINGS
+from insula.usage.adapters.tables import DAILY, HOURLY
 from insula.usage.focus import Group
 from insula.usage.period import Month, Period, hour_name, hours_since_epoch
 from insula.usage.row import SUMS, UsageRow
 
-_OF_EVENT = f"(SELECT ifnull(sum(%s), 0) FROM {ADJUSTMENTS.name} a WHERE a.event_id = e.event_id)"  # noqa: S608
-SUMS_OF_EVENTS = (
-    "count(*)",
-    *(f"sum({name})" for name in SUMS[1:-3]),
-    f"sum(cost_nanousd + {_OF_EVENT % 'delta_nanousd'})",
-    "sum(usage_source <> 'provider')",
-    f"sum((price_version = '{UNPRICED}') + {_OF_EVENT % 'delta_unpriced'})",
-)
-"""How ``SUMS`` come from events ``e`` and the corrections beside them, as SQL."""
-
 _GROUPS = f"""
-SELECT day, ifnull(app_id, ''), ifnull(agent_id, ''), model_id, kind, provider, {", ".join(SUMS_OF_EVENTS)}
-FROM {EVENTS.name} e WHERE tenant_id = ? AND timestamp >= ? AND timestamp < ?
-GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY 1, 2, 3, 4, 5, 6
+WITH posted ({COLUMNS}) AS ({POSTINGS})
+SELECT date(moment, 'unixepoch'), app, agent, model, kind, provider, {ADDED}
+FROM posted GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY 1, 2, 3, 4, 5, 6
 """  # noqa: S608 - names of our own
 _WIDTH = {Period.DAY: len("2026-11-23"), Period.MONTH: len("2026-11")}
 _ADDED = ", ".join(f"sum({name})" for name in SUMS)
@@ -60,5 +50,6 @@ def _row(period: str, row: Any) -> UsageRow:
 
 def groups(connection: Connection, tenant: str, month: Month) -> list[Group]:
     """Return a month's calls by day, app, agent, model, kind and provider, with corrections of prices."""
-    found = connection.exec_driver_sql(_GROUPS, (tenant, month.begin, month.next.begin))
+    reach = {"tenant": tenant, "begin": month.begin, "end": month.next.begin}
+    found = connection.exec_driver_sql(_GROUPS, reach)
     return [Group(row[4], row[5], _row(row[0], (*row[:4], *row[6:]))) for row in found]

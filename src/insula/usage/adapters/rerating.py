@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
-from insula.usage.adapters.posting import ADD_DAY, ADD_HOUR, Figures, totals
+from insula.usage.adapters.booking import ADD_DAY, ADD_HOUR, Figures, totals
 from insula.usage.adapters.tables import ADJUSTMENTS, EVENTS
 from insula.usage.event import UsageEvent
 from insula.usage.rating import Correction, Rate, Rerated, Standing, correct
@@ -55,9 +55,9 @@ def _event(row: Sequence[Any]) -> UsageEvent:
 
 def _write(connection: Connection, corrections: Sequence[Correction], now: float) -> None:
     connection.exec_driver_sql(_WRITE, [_row(one, now) for one in corrections])
-    posted = [(one.event, _figures(one)) for one in corrections]
-    connection.exec_driver_sql(ADD_HOUR, totals(posted, hour_of))
-    connection.exec_driver_sql(ADD_DAY, totals(posted, day_of))
+    booked = [(one.event, _figures(one)) for one in corrections]
+    connection.exec_driver_sql(ADD_HOUR, totals(booked, hour_of))
+    connection.exec_driver_sql(ADD_DAY, totals(booked, day_of))
 
 
 def _row(one: Correction, now: float) -> tuple[Any, ...]:

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from sqlalchemy import Connection, func, select
 
 from insula.usage.adapters import migration, reading, spending
+from insula.usage.adapters.booking import ADD_DAY, ADD_HOUR, INSERT_EVENT, event_row, of_events, totals
 from insula.usage.adapters.database import Database
-from insula.usage.adapters.posting import ADD_DAY, ADD_HOUR, INSERT_EVENT, event_row, of_events, totals
 from insula.usage.adapters.rerating import Place, rerate_page
 from insula.usage.adapters.tables import ADJUSTMENTS, EVENTS
 from insula.usage.event import UNPRICED, UsageEvent
@@ -35,10 +35,10 @@ class SqlBooks:
             known = _known(connection, distinct)
             fresh = [event for event_id, event in distinct.items() if event_id not in known]
             if fresh:
-                posted = of_events(fresh)
+                booked = of_events(fresh)
                 connection.exec_driver_sql(INSERT_EVENT, [event_row(event) for event in fresh])
-                connection.exec_driver_sql(ADD_HOUR, totals(posted, hour_of))
-                connection.exec_driver_sql(ADD_DAY, totals(posted, day_of))
+                connection.exec_driver_sql(ADD_HOUR, totals(booked, hour_of))
+                connection.exec_driver_sql(ADD_DAY, totals(booked, day_of))
         return len(fresh)
 
     def periods(

@@ -70,6 +70,7 @@ ADJUSTMENTS = Table(
     Column("delta_unpriced", Integer, nullable=False),
     Column("price_version", String, nullable=False),
     Column("made_at", Float, nullable=False),
+    Index("usage_adjustments_by_tenant", "tenant_id"),
     sqlite_with_rowid=False,
 )
 """What re-rating changed, one row a correction; a call costs its own figure and all of its deltas."""

@@ -1,4 +1,4 @@
-"""How events are posted: the statements that write them, and the sums they add to the totals.
+"""How events are booked: the statements that write them, and the sums they add to the totals.
 
 Written by hand and handed to the driver as tuples: this runs for every call of every tenant.
 """
@@ -47,10 +47,10 @@ def event_row(event: UsageEvent) -> tuple[Any, ...]:
     return (*fields[:_DAY_AT], day_of(event.timestamp), *fields[_DAY_AT:])
 
 
-def totals(posted: Iterable[tuple[UsageEvent, Figures]], period: Period) -> list[tuple[Any, ...]]:
+def totals(booked: Iterable[tuple[UsageEvent, Figures]], period: Period) -> list[tuple[Any, ...]]:
     """Add up figures by the period and ``KEY`` of their events, so that each total is written once."""
     sums: dict[tuple[str | int, ...], Figures] = {}
-    for event, figures in posted:
+    for event, figures in booked:
         where = (period(event.timestamp), event.tenant_id, event.app_id or "", event.agent_id or "")
         key = (*where, event.model_id)
         before = sums.get(key)
