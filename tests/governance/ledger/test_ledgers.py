@@ -323,3 +323,37 @@ def test_the_keeper_ticks_and_makes_durable(home: Home) -> None:
         await asyncio.gather(keeping, return_exceptions=True)
 
     asyncio.run(main())
+
+
+def test_time_ends_what_nobody_ends(home: Home) -> None:
+    home.ledgers.open("acme", "r", "agent", 500, 1, ttl_us=60_000_000)
+    home.ledgers.hold("acme", "c", None, 100, 1, sure=30, ttl_us=10_000_000)
+    home.clock.advance(61)
+    home.ledgers.tick()
+    standing = home.ledgers.standing("acme")
+    assert standing is not None and (standing.tasks, standing.held, standing.settled) == ((), 0, 30)
+
+
+def test_a_deleted_tenant_is_forgotten(home: Home) -> None:
+    home.ledgers.open("acme", "r", "agent", 500, 1)
+    home.ledgers.learn("acme", "agent", 77)
+    home.ledgers.forget("acme")
+    assert home.ledgers.totals().ledgers == 0
+    assert home.die().want("acme", "agent") == (COLD, 1)
+
+
+def test_use_that_cannot_be_written_stops_new_calls(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    home.ledgers.hold("acme", "c", None, 100, 1)
+
+    def broken(_fd: int, _data: Any) -> int:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", broken)
+        assert home.ledgers.settle("acme", "c", 60) == Settled(60, 40)
+    with pytest.raises(UnavailableError, match="lacks"):
+        home.ledgers.open("acme", "r", "agent", 10, 1)
+    home.ledgers.tick()
+    assert home.ledgers.open("acme", "r", "agent", 10, 1) == Opened(10)
+    standing = home.die().standing("acme")
+    assert standing is not None and standing.settled == 60
