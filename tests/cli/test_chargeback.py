@@ -17,6 +17,8 @@ from insula.storage import ControlDatabase
 from insula.usage import UsageEvent
 from insula.usage.adapters.sql import SqlBooks
 
+pytestmark = pytest.mark.slow
+
 NOON = datetime(2026, 9, 1, 12, tzinfo=UTC).timestamp()
 
 
