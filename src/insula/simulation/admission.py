@@ -55,6 +55,7 @@ class Admission:
         need = Need(
             Amounts(requests, prompt + call.estimate, prompt, call.estimate, 0),
             cap=Hard(prompt + ceiling),
+            want=Hard(prompt + call.estimate),
             least=Hard(prompt + 1),
             charge=Amounts(0, prompt, prompt, 0, 0),
             run=run,
@@ -62,7 +63,10 @@ class Admission:
         ttl_us = self.ttl_us(call)
         scope = Scope(call.run.tenant, call.run.agent)
         grant = self._governor.reserve(scope, call.id, need, ttl_us / SECOND_US)
-        call.output = max(1, min(call.output, grant.hard.quota - prompt))
+        held = grant.hard.quota
+        if held < call.tokens:
+            held = self._governor.extend(call.id, Hard(call.tokens - held)).quota
+        call.output = max(1, min(call.output, held - prompt))
         keys = tuple(key for _, key in scope.levels())
         self._limits.reserved(call.id, keys, prompt + call.estimate, prompt, self._clock() + ttl_us)
         self._calls[call.id] = call

@@ -69,7 +69,8 @@ def compose(
     """Return runs of ``tenants`` tenants over ``hours``, together asking for ``load`` of the model slots.
 
     Each tenant behaves like one client, in turn, from a time of day at which that client is busy. A tenant's
-    size is drawn from a Pareto distribution, so a few are large and most are small.
+    size is drawn from a Pareto distribution, so a few are large and most are small; the
+    smallest have one run.
     """
     until_us = int(hours * 3600 * SECOND_US)
     names = [f"t{number:04d}" for number in range(tenants)]
@@ -82,7 +83,8 @@ def compose(
         client = clients[number % len(clients)]
         start_s = rng.choice(client.busy()) * WINDOW_S
         scale = wanted * size / sum(sizes) / client.mean_rate(start_s, hours * 3600)
-        for count, at_us in enumerate(client.arrivals(rng, scale, until_us, start_s)):
+        arrivals = list(client.arrivals(rng, scale, until_us, start_s)) or [rng.randrange(until_us)]
+        for count, at_us in enumerate(arrivals):
             agent = f"agent{rng.randrange(3)}"
             run = Run(f"{name}.{count}", name, agent, at_us, graph(client, rng), rng.random() < BATCH, True)
             runs.append(run)

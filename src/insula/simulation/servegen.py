@@ -97,7 +97,16 @@ def load(path: Path) -> list[Client]:
             return condense(path)
         rows = json.loads(gzip.decompress(path.read_bytes()))["clients"]
         return [_client(row) for row in rows]
-    except (OSError, ValueError, KeyError, TypeError, SyntaxError, EOFError, tarfile.TarError) as error:
+    except (
+        OSError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        SyntaxError,
+        EOFError,
+        tarfile.TarError,
+    ) as error:
         raise InvalidRequest(
             f"{path} holds no ServeGen clients: {error}",
             hint="give the archive of one model's chunk-N-trace.csv and chunk-N-dataset.json files",
@@ -116,8 +125,11 @@ def condense(archive: Path) -> list[Client]:
                 parts.setdefault(int(found[1]), {})[found[2]] = data.read().decode()
     if not parts:
         raise ValueError("no chunk files in the archive")
-    made = (_condensed(number, part) for number, part in sorted(parts.items()))
-    return [client for client in made if client is not None]
+    made = [_condensed(number, part) for number, part in sorted(parts.items())]
+    clients = [client for client in made if client is not None]
+    if not clients:
+        raise ValueError("no client in it sends anything")
+    return clients
 
 
 def _condensed(number: int, part: dict[str, str]) -> Client | None:

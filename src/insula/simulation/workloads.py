@@ -43,7 +43,7 @@ def workload(
             rng,
             tenants=tenants or 200,
             hours=hours or 1.0,
-            load=0.95,
+            load=0.8,
             service=service,
         ), service
     if trace == "servegen" or trace.endswith((".tar.gz", ".tgz")):
