@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from insula.kernel.errors import AlreadyExists, InsulaError, InvalidRequest, NotFound
 from insula.models import Catalog, Endpoint, Entitlements, Kind, Model
 from insula.models.adapters.sql import SqlModels
+from insula.models.capacity import figures
 from insula.models.endpoint import base_url
 from insula.storage import ControlDatabase
 
@@ -45,6 +46,32 @@ def test_endpoints_survive_and_their_keys_lie_elsewhere(store: SqlModels) -> Non
     assert "sk-1" not in repr(again.endpoints())
     again.remove("main")
     assert not keys.held and not Catalog(store, keys).endpoints() and again.find("m1") is None
+
+
+def test_what_an_endpoint_bears_survives_and_can_be_lifted(store: SqlModels) -> None:
+    catalog = Catalog(store, Keys())
+    catalog.add_endpoint("main", "openai", "http://h:1/v1/", ["m1"])
+    catalog.set_capacity("main", {"slots": 8, "decode_tps": 700})
+    again = Catalog(store, Keys())
+    assert figures(again.endpoint("main").capacity) == {
+        "slots": 8,
+        "kv_tokens": None,
+        "prefill_tps": None,
+        "decode_tps": 700,
+    }
+    served = again.find("m1")
+    assert served is not None and served.endpoint is again.endpoint("main")
+    again.set_capacity("main", {"slots": None, "decode_tps": None})
+    assert Catalog(store, Keys()).endpoint("main").capacity is None
+
+
+@pytest.mark.parametrize("wrong", [{"slots": 0}, {"slots": True}, {"kv_tokens": 10**10}, {"wheels": 4}])
+def test_a_capacity_is_whole_and_known(store: SqlModels, wrong: dict[str, int]) -> None:
+    catalog = Catalog(store, Keys())
+    catalog.add_endpoint("main", "openai", "http://h:1/v1/", ["m1"])
+    with pytest.raises(InvalidRequest):
+        catalog.set_capacity("main", wrong)
+    assert catalog.endpoint("main").capacity is None
 
 
 def test_a_model_has_one_endpoint(store: SqlModels) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Column, Integer, MetaData, Table, func, insert, select, text, update
+from sqlalchemy import Column, Integer, MetaData, String, Table, func, insert, select, text, update
 
 from insula.storage import ControlDatabase, SqlHeads
 
@@ -61,6 +61,20 @@ def test_a_failed_transaction_leaves_nothing_not_even_tables(control: ControlDat
     assert count(control) == 0
     with control.read() as connection:
         assert connection.execute(text("select count(*) from sqlite_master where name='extra'")).scalar() == 0
+
+
+def test_columns_that_an_older_file_lacks_are_added(control: ControlDatabase) -> None:
+    with control.begin() as connection:
+        connection.execute(insert(ROWS).values(n=1))
+    newer = MetaData()
+    rows = Table("rows", newer, Column("n", Integer), Column("note", String), Column("more", Integer))
+    for _ in range(2):
+        control.create(newer)
+    with control.begin() as connection:
+        connection.execute(insert(rows).values(n=2, note="new", more=3))
+    with control.read() as connection:
+        found = connection.execute(select(rows).order_by(rows.c.n)).all()
+    assert [tuple(row) for row in found] == [(1, None, None), (2, "new", 3)]
 
 
 def test_readers_see_one_snapshot_and_do_not_wait(control: ControlDatabase) -> None:

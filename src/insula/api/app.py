@@ -19,6 +19,7 @@ from insula.api.routes import (
     audit,
     burndown,
     chargeback,
+    fairness,
     health,
     keys,
     ledger,
@@ -84,7 +85,7 @@ def _routed() -> FastAPI:
 def _control_plane() -> APIRouter:
     router = APIRouter(responses={"4XX": _PROBLEM, "5XX": _PROBLEM})
     work = (tenants, agents, runs, models, limits, burndown, policies, keys)
-    for room in (*work, usage, chargeback, ledger, runtimes, audit, platform):
+    for room in (*work, usage, chargeback, ledger, fairness, runtimes, audit, platform):
         router.include_router(room.router)
     return router
 

@@ -12,6 +12,7 @@ from insula.cli.commands import (
     audit,
     burndown,
     costs,
+    fairness,
     keys,
     ledger,
     limits,
@@ -98,6 +99,7 @@ usage.register(app)
 costs.register_invoice(app)
 costs.register(_group("cost", "Costs that tenants share: recorded for a month, split to the nano-dollar."))
 ledger.register(_group("ledger", "The ledger: every debit against every call."))
+fairness.register(app)
 sim.register(app)
 audit.register(_group("audit", "The audit: append-only, hash-chained."))
 keys.register_token(_group("token", "Tokens for the control plane."))

@@ -12,7 +12,7 @@ from insula.cli.anywhere import to_front
 SECTIONS = {
     "Start here": ("demo", "up", "doctor"),
     "Tenants and agents": ("tenant", "tier", "agent", "runtime", "run", "why"),
-    "Models and limits": ("endpoint", "entitle", "limit", "policy", "key", "sim"),
+    "Models and limits": ("endpoint", "entitle", "limit", "policy", "fairness", "key", "sim"),
     "Usage and cost": ("usage", "invoice", "cost", "ledger"),
     "Trust": ("audit", "token", "exit-codes"),
 }

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Protocol
 
+from insula.governance.fairness import Capacity
 from insula.kernel.errors import AlreadyExists, InvalidRequest, NotFound
+from insula.models.capacity import changed
 from insula.models.endpoint import Endpoint, Kind, Model, base_url
 
 
@@ -18,6 +20,8 @@ class CatalogStore(Protocol):
     def put_endpoint(self, endpoint: Endpoint) -> None: ...
 
     def delete_endpoint(self, name: str) -> None: ...
+
+    def set_capacity(self, name: str, capacity: Capacity | None) -> None: ...
 
 
 class EndpointKeys(Protocol):
@@ -70,6 +74,20 @@ class Catalog:
             self._keys.put(f"endpoint/{name}", _key(key))
         self._store.put_endpoint(endpoint)
         self._index(endpoint)
+        return endpoint
+
+    def set_capacity(self, name: str, changes: Mapping[str, int | None]) -> Endpoint:
+        """Change what an endpoint is said to bear; ``None`` lifts a figure. Holds from the next call on.
+
+        For the local model, until the platform stops. Raises ``NotFound``, ``InvalidRequest``.
+        """
+        before = self.endpoint(name)
+        endpoint = replace(before, capacity=changed(before.capacity, changes))
+        if endpoint.kind is not Kind.LOCAL:
+            self._store.set_capacity(name, endpoint.capacity)
+        self._endpoints[name] = endpoint
+        for model in endpoint.models:
+            self._served[model.id] = Served(model, endpoint)
         return endpoint
 
     def attach_local(self, endpoint: Endpoint) -> None:

@@ -13,7 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, MetaData, create_engine, event
+from sqlalchemy import Connection, Engine, MetaData, Table, create_engine, event, inspect
+from sqlalchemy.schema import CreateColumn
 
 _BUSY_MS = 10_000
 _PRAGMAS = (
@@ -57,12 +58,24 @@ class ControlDatabase:
             yield connection
 
     def create(self, metadata: MetaData) -> None:
-        """Create the tables of ``metadata`` that do not exist yet."""
+        """Create what does not exist yet of ``metadata``: tables, and columns that may be null."""
         with self.begin() as connection:
             metadata.create_all(connection)
+            for table in metadata.sorted_tables:
+                _add_columns(connection, table)
 
     def close(self) -> None:
         self._engine.dispose()
+
+
+def _add_columns(connection: Connection, table: Table) -> None:
+    """Add the columns that a table of an earlier version lacks."""
+    present = {column["name"] for column in inspect(connection).get_columns(table.name)}
+    for column in table.columns:
+        if column.name not in present:
+            assert column.nullable, f"{table.name}.{column.name} can't be added to a table with rows"
+            ddl = CreateColumn(column).compile(dialect=connection.dialect)
+            connection.exec_driver_sql(f'ALTER TABLE "{table.name}" ADD COLUMN {ddl}')
 
 
 def _private(path: Path) -> None:

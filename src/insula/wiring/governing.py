@@ -12,8 +12,9 @@ import structlog
 
 from insula.governance import PLATFORM, UNLIMITED, Governor, Limits
 from insula.governance.adapters.sql import SqlLimits
+from insula.governance.adapters.weights import SqlWeights
 from insula.governance.burndown import Burn, Burndown, place_of
-from insula.governance.fairness import FairQueue
+from insula.governance.fairness import FairnessOverview, FairQueue
 from insula.governance.policy import Held, PolicySet
 from insula.governance.quota.meter import Use
 from insula.kernel.clock import Clock
@@ -45,9 +46,12 @@ class Governing:
         books: SqlBooks,
     ) -> None:
         self.set_limits = SqlLimits(control)
+        self.set_weights = SqlWeights(control)
         self.burndown = burndown
         self.policies = policies
         self.queues: dict[str, FairQueue] = {}
+        self.sandbox_queue = FairQueue(label_of=self.tier)
+        self.fairness = FairnessOverview(self.queues, self.sandbox_queue)
         self.governor = Governor(clock.monotonic_us, self.limits_for, wall_s=clock.now, metered=self._metered)
         self._registry = registry
         self._recorder = recorder
@@ -56,6 +60,7 @@ class Governing:
         self._looked_at = clock.now()
         self._today: tuple[int, date] = (0, date.min)
         self._places: dict[str, tuple[str, str]] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     # what the gateway asks
 
@@ -83,6 +88,9 @@ class Governing:
 
     def weight(self, tenant: str) -> int | Fraction:
         """Return a tenant's weight: what was set for it, else its tier's."""
+        held = self.set_weights.get(tenant)
+        if held is not None:
+            return held
         try:
             return preset(self._registry.profile(TenantId(tenant)).tier, self._day()).weight
         except NotFound:
@@ -111,6 +119,12 @@ class Governing:
             return
         await self._put_in_force(level, limits)
 
+    def change_weight(self, tenant: str, weight: Fraction) -> None:
+        """Write a tenant's weight down; it holds from the next charge on. May be called from any thread."""
+        self.set_weights.put(tenant, weight)
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._reweigh, tenant)
+
     async def follow_policies(self) -> None:
         """Count what policies read from now on, and know what was used before."""
         await self._tell_past(*self._policed())
@@ -134,7 +148,7 @@ class Governing:
 
     def follow_tiers(self) -> None:
         """A change of tier changes limits: on the loop, which alone may touch the governor."""
-        loop = asyncio.get_running_loop()
+        loop = self._loop = asyncio.get_running_loop()
 
         def changed(tenant: Tenant) -> None:
             if tenant.state is not TenantState.DELETED:
@@ -147,6 +161,11 @@ class Governing:
     def _reset(self, tenant: str) -> None:
         with contextlib.suppress(NotFound):
             self.governor.set_limits(tenant, self.set_limits.get(tenant, self._clock.now()))
+        self._reweigh(tenant)
+
+    def _reweigh(self, tenant: str) -> None:
+        for queue in (*self.queues.values(), self.sandbox_queue):
+            queue.weigh(tenant, self.weight(tenant))
 
     async def _put_in_force(self, level: str, limits: Limits) -> None:
         if limits.budgeted and not self.governor.limits(level).budgeted:

@@ -53,6 +53,7 @@ from insula.usage import (
 from insula.usage.adapters.checking import SqlAccounts
 from insula.usage.adapters.costs import SqlCosts
 from insula.usage.adapters.sql import SqlBooks
+from insula.usage.own_prices import load_prices
 from insula.wiring.governing import Governing
 from insula.wiring.ground import lay
 from insula.wiring.launching import Launcher
@@ -96,7 +97,7 @@ class Platform:
         self.recorder = Recorder(Outbox(self.ground.home / "usage"), books, observe=self.telemetry.observe)
         self.under_way = UnderWay(self.ground.home / "usage")
         self.usage_reports = UsageReports(self.recorder, books, self.clock)
-        self.prices = PriceBook(self.clock)
+        self.prices = PriceBook(self.clock, load_prices(self.settings.prices))
         self.policies = SqlPolicies(self.control, self.clock)
         self.governing = Governing(
             self.control,
@@ -160,6 +161,8 @@ class Platform:
                 clock=self.clock,
                 durable_path=self.ground.home / "durable.db",
                 slots=self.settings.slots,
+                turns=self.governing.sandbox_queue,
+                weight=self.governing.weight,
             )
         )
         self.metrics = CollectorRegistry()
@@ -167,7 +170,12 @@ class Platform:
         self.metrics.register(PolicyMetrics(self.policies.held))
         ProcessCollector(registry=self.metrics)
         self.tenants = Tenants(
-            self.ground, self.governing.set_limits, self.policies, self.entitlements, self.runs
+            self.ground,
+            self.governing.set_limits,
+            self.governing.set_weights,
+            self.policies,
+            self.entitlements,
+            self.runs,
         )
 
     async def start(self) -> None:

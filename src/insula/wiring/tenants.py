@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from insula.governance.adapters.policies import SqlPolicies
 from insula.governance.adapters.sql import SqlLimits
+from insula.governance.adapters.weights import SqlWeights
 from insula.kernel.errors import NotFound
 from insula.kernel.ids import TenantId
 from insula.models import Entitlements
@@ -36,6 +37,7 @@ class Tenants:
 
     ground: Ground
     limits: SqlLimits
+    weights: SqlWeights
     policies: SqlPolicies
     entitlements: Entitlements
     runs: RunService
@@ -98,6 +100,7 @@ class Tenants:
         """Take from a deleted tenant all that is not its data; return how many credentials that ended."""
         self.entitlements.forget(tenant)
         self.limits.drop(tenant)
+        self.weights.drop(tenant)
         self.policies.drop(tenant)
         self.ground.signing.destroy(tenant)
         live = [one for one in self.ground.credentials.list(tenant) if one.revoked_at is None]

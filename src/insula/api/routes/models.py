@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated, Self
 
 from fastapi import APIRouter, Depends, Path
@@ -23,6 +24,7 @@ from insula.api.fields import (
 )
 from insula.api.paging import paged
 from insula.models import Endpoint, Entitlement, Model
+from insula.models.capacity import figures
 
 router = APIRouter(tags=["models"])
 EndpointReader = Annotated[Caller, Depends(needs("endpoints:read"))]
@@ -69,6 +71,24 @@ class EndpointCreate(Body):
     output_field: OutputField = "max_tokens"
 
 
+class EndpointChange(Body):
+    """What the endpoint bears; what is left out stays, null lifts it."""
+
+    slots: int | None = Field(None, description="Calls at once.")
+    prefill_tps: int | None = Field(None, description="Tokens of input it reads in a second.")
+    decode_tps: int | None = Field(None, description="Tokens of output it writes in a second.")
+    kv_tokens: int | None = Field(None, description="Tokens that its cache holds.")
+
+
+class CapacityView(View):
+    """What an endpoint bears; null: not said, not scarce."""
+
+    slots: int | None
+    prefill_tps: int | None
+    decode_tps: int | None
+    kv_tokens: int | None
+
+
 class EndpointView(View):
     """An endpoint; never its key."""
 
@@ -77,6 +97,7 @@ class EndpointView(View):
     base_url: str
     models: list[str]
     has_key: bool
+    capacity: CapacityView
 
     @classmethod
     def of(cls, endpoint: Endpoint) -> Self:
@@ -87,6 +108,7 @@ class EndpointView(View):
             base_url=endpoint.base_url,
             models=[model.id for model in endpoint.models],
             has_key=endpoint.secret is not None,
+            capacity=CapacityView(**figures(endpoint.capacity)),
         )
 
 
@@ -140,6 +162,16 @@ def list_endpoints(
     """List the endpoints by name."""
     items, following = paged(who.platform.catalog.endpoints(), lambda item: item.name, cursor, limit)
     return Page(items=[EndpointView.of(item) for item in items], next=following)
+
+
+@router.patch("/endpoints/{name}")
+async def change_endpoint(name: NamePath, body: EndpointChange, who: EndpointWriter) -> EndpointView:
+    """Say what an endpoint bears: calls beyond that queue, in fair order."""
+    changes = body.model_dump(include=body.model_fields_set)
+    changed = await asyncio.to_thread(who.platform.catalog.set_capacity, name, changes)
+    who.platform.turnstiles.at(changed)  # more slots let in who waits
+    await asyncio.to_thread(who.audit, "platform", "endpoint.changed", name, **changes)
+    return EndpointView.of(changed)
 
 
 @router.delete("/endpoints/{name}")

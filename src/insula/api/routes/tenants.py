@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import asdict
+from fractions import Fraction
 from typing import Annotated, Literal, Self
 
 from fastapi import APIRouter, Depends
@@ -23,6 +24,7 @@ from insula.api.fields import (
     TierWord,
     View,
 )
+from insula.governance.fairness import parse_weight
 from insula.kernel.clock import rfc3339
 from insula.kernel.ids import TenantId
 from insula.tenancy import IsolationProfile, Tenant, parse_tier, plan, resolve
@@ -40,6 +42,10 @@ Overrides = Annotated[
 OverrideChanges = Annotated[
     dict[str, OverrideValue | None], Field(max_length=32, description="Overrides to set; `null` drops one.")
 ]
+WeightGiven = Annotated[
+    Annotated[str, Field(max_length=40)] | int | float,
+    Field(description="Its share where tenants queue: a whole number or a fraction, as 2, 1.5 or 1/2."),
+]
 
 
 class TenantCreate(Body):
@@ -55,6 +61,7 @@ class TenantChange(Body):
 
     tier: TierWord | None = None
     overrides: OverrideChanges | None = None
+    weight: WeightGiven | None = None
 
 
 class SandboxView(View):
@@ -104,6 +111,7 @@ class TenantView(View):
     state: Literal["active", "suspended", "deleted"]
     overrides: dict[str, str | int | float]
     created_at: Stamp
+    weight: int | float = Field(description="Its share where tenants queue: as set, or its tier's.")
     profile: ProfileView
 
     @classmethod
@@ -115,6 +123,7 @@ class TenantView(View):
             state=tenant.state.value,
             overrides=dict(tenant.overrides),
             created_at=rfc3339(tenant.created_at),
+            weight=_number(platform.governing.weight(tenant.id)),
             profile=ProfileView.of(resolve(tenant.tier, platform.settings.trust, tenant.overrides)),
         )
 
@@ -182,8 +191,18 @@ def get(tenant: TenantPath, who: Reader) -> TenantView:
 
 @router.patch("/tenants/{tenant}")
 def change(tenant: TenantPath, body: TenantChange, who: Writer) -> TenantView:
-    """Change tier or overrides. Runs that start from now on are isolated accordingly."""
+    """Change tier, overrides or weight. Runs that start from now on are isolated accordingly."""
     before = who.platform.registry.get(who.must_see(tenant))
+    weight = None if body.weight is None else parse_weight(body.weight)
+    changed = _move(tenant, before, body, who)
+    if weight is not None:
+        _weigh(tenant, weight, who)
+    return TenantView.of(changed, who.platform)
+
+
+def _move(tenant: TenantId, before: Tenant, body: TenantChange, who: Caller) -> Tenant:
+    if body.tier is None and body.overrides is None and body.weight is not None:
+        return before
     tier = before.tier if body.tier is None else parse_tier(body.tier)
     merged = {**before.overrides, **(body.overrides or {})}
     overrides = {name: value for name, value in merged.items() if value is not None}
@@ -191,7 +210,7 @@ def change(tenant: TenantPath, body: TenantChange, who: Writer) -> TenantView:
     who.audit(
         tenant, "tenant.changed", tenant, tier=tier.value, before=before.tier.value, overrides=overrides
     )
-    return TenantView.of(changed, who.platform)
+    return changed
 
 
 @router.get("/tenants/{tenant}/tier-plan")
@@ -228,3 +247,13 @@ async def delete(tenant: TenantPath, who: Writer) -> Receipt:
     fingerprint = receipt.key_fingerprint
     await asyncio.to_thread(who.audit, tenant, "tenant.deleted", tenant, key_fingerprint=fingerprint)
     return Receipt.of(receipt)
+
+
+def _weigh(tenant: TenantId, weight: Fraction, who: Caller) -> None:
+    before = who.platform.governing.weight(tenant)
+    who.platform.governing.change_weight(tenant, weight)
+    who.audit(tenant, "tenant.weighed", tenant, weight=str(weight), before=str(before))
+
+
+def _number(weight: int | Fraction) -> int | float:
+    return int(weight) if weight == int(weight) else float(weight)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Collection
 from typing import Annotated, Any
 
 import typer
@@ -20,6 +21,7 @@ def register(noun: typer.Typer) -> None:
     """Add the commands of ``insula endpoint``."""
     noun.command("add")(add)
     noun.command("list")(list_)
+    noun.command("set")(set_)
     noun.command("remove")(remove)
 
 
@@ -70,12 +72,56 @@ def list_(ctx: typer.Context) -> None:
     if place.as_json:
         show.as_json({"items": endpoints})
         return
-    rows = [(e["name"], e["kind"], e["base_url"], e["models"], e["has_key"]) for e in endpoints]
+    rows = [
+        (e["name"], e["kind"], e["base_url"], e["models"], e["has_key"], e["capacity"]["slots"])
+        for e in endpoints
+    ]
     show.table(
-        ["endpoint", "kind", "base url", "models", "key"],
+        ["endpoint", "kind", "base url", "models", "key", "slots"],
         rows,
         empty="no endpoints yet; next: insula endpoint add NAME --base-url URL --model ID",
     )
+
+
+def set_(
+    ctx: typer.Context,
+    name: NameArg,
+    slots: Annotated[int | None, typer.Option(metavar="N", help="Calls at once.")] = None,
+    prefill_tps: Annotated[int | None, typer.Option(metavar="N", help="Input tokens a second.")] = None,
+    decode_tps: Annotated[int | None, typer.Option(metavar="N", help="Output tokens a second.")] = None,
+    kv_tokens: Annotated[int | None, typer.Option(metavar="N", help="Tokens that its cache holds.")] = None,
+    unlimited: Annotated[
+        list[str] | None,
+        typer.Option(metavar="WHAT", help="Lift slots, prefill-tps, decode-tps or kv-tokens. Repeat it."),
+    ] = None,
+) -> None:
+    """Say what an endpoint bears. Calls beyond that wait their turn; see `insula fairness`."""
+    place: Place = ctx.obj
+    given = {"slots": slots, "prefill_tps": prefill_tps, "decode_tps": decode_tps, "kv_tokens": kv_tokens}
+    changes: dict[str, int | None] = {what: figure for what, figure in given.items() if figure is not None}
+    changes |= dict.fromkeys(_lifted(unlimited or [], given))
+    if not changes:
+        raise InvalidRequest("nothing to set", hint="give --slots N, another figure, or --unlimited WHAT")
+    with place.client() as client:
+        changed = client.patch(path("endpoints", name), changes)
+    if place.as_json:
+        show.as_json(changed)
+    else:
+        bears = {what: figure for what, figure in changed["capacity"].items() if figure is not None}
+        told = ", ".join(f"{what} {figure}" for what, figure in bears.items())
+        show.done(f"endpoint {name}: {told or 'nothing is limited'}")
+
+
+def _lifted(names: list[str], known: Collection[str]) -> list[str]:
+    lifted = [name.replace("-", "_") for name in names]
+    for name in lifted:
+        if name not in known:
+            raise InvalidRequest(
+                f"there is no figure {name!r}",
+                hint=f"use one of {', '.join(known).replace('_', '-')}",
+                field="unlimited",
+            )
+    return lifted
 
 
 def remove(ctx: typer.Context, name: NameArg) -> None:

@@ -94,6 +94,7 @@ def _print(tenant: dict[str, Any]) -> None:
             "tier": tenant["tier"],
             "state": tenant["state"],
             "created": show.when(tenant["created_at"]),
+            "weight": tenant["weight"],
             "overrides": tenant["overrides"],
             "exceptions": profile["exceptions"],
             "compute": f"{profile['compute']} or stronger",
@@ -111,16 +112,22 @@ def set_(
     ctx: typer.Context,
     tenant: TenantArg,
     tier: Annotated[str | None, typer.Option(metavar="TIER", help="The new tier.")] = None,
+    weight: Annotated[
+        str | None,
+        typer.Option(metavar="W", help="Its share where tenants queue, such as 2, 1.5 or 1/2."),
+    ] = None,
     settings: SetOption = None,
     clear: Annotated[
         list[str] | None, typer.Option("--clear", metavar="NAME", help="Drop an override. Repeat it.")
     ] = None,
 ) -> None:
-    """Change a tenant's tier or overrides. `insula tier plan` shows beforehand what moves."""
-    if tier is None and not settings and not clear:
-        raise InvalidRequest("nothing to set", hint="give --tier, --set NAME=VALUE or --clear NAME")
+    """Change a tenant's tier, weight or overrides. `insula tier plan` shows beforehand what moves."""
+    if tier is None and weight is None and not settings and not clear:
+        raise InvalidRequest("nothing to set", hint="give --tier, --weight, --set NAME=VALUE or --clear NAME")
     place: Place = ctx.obj
     changes: dict[str, Any] = {"tier": tier} if tier else {}
+    if weight is not None:
+        changes["weight"] = weight
     overrides: dict[str, Any] = {**parse_overrides(settings or []), **dict.fromkeys(clear or [])}
     if overrides:
         changes["overrides"] = overrides
@@ -130,7 +137,8 @@ def set_(
         show.as_json(changed)
     else:
         show.done(
-            f"tenant {tenant} is on tier {changed['tier']} ({changed['profile']['compute']} or stronger)"
+            f"tenant {tenant} is on tier {changed['tier']} ({changed['profile']['compute']} or stronger), "
+            f"weight {changed['weight']:g}"
         )
 
 

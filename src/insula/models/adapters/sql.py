@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from sqlalchemy import Column, Integer, MetaData, String, Table, Text, delete, select
+from sqlalchemy import Column, Integer, MetaData, String, Table, Text, delete, select, update
 from sqlalchemy.dialects.sqlite import insert
 
+from insula.governance.fairness import Capacity
 from insula.kernel.ids import TenantId
+from insula.models.capacity import changed, figures
 from insula.models.endpoint import Endpoint, Kind, Model
 from insula.models.entitlements import Entitlement
 from insula.storage import ControlDatabase
@@ -24,6 +26,7 @@ _endpoints = Table(
     Column("models", Text, nullable=False),
     Column("secret", String),
     Column("output_field", String, nullable=False),
+    Column("capacity", Text),
 )
 
 _entitlements = Table(
@@ -58,6 +61,7 @@ class SqlModels:
             ),
             "secret": endpoint.secret,
             "output_field": endpoint.output_field,
+            "capacity": _text(endpoint.capacity),
         }
         with self._database.begin() as connection:
             connection.execute(insert(_endpoints).values(row))
@@ -65,6 +69,11 @@ class SqlModels:
     def delete_endpoint(self, name: str) -> None:
         with self._database.begin() as connection:
             connection.execute(delete(_endpoints).where(_endpoints.c.name == name))
+
+    def set_capacity(self, name: str, capacity: Capacity | None) -> None:
+        statement = update(_endpoints).where(_endpoints.c.name == name).values(capacity=_text(capacity))
+        with self._database.begin() as connection:
+            connection.execute(statement)
 
     def entitlements(self) -> list[Entitlement]:
         with self._database.begin() as connection:
@@ -91,5 +100,15 @@ class SqlModels:
 def _endpoint(row: dict[str, Any]) -> Endpoint:
     models = tuple(Model(*entry) for entry in json.loads(row["models"]))
     return Endpoint(
-        row["name"], Kind(row["kind"]), row["base_url"], models, row["secret"], row["output_field"]
+        row["name"],
+        Kind(row["kind"]),
+        row["base_url"],
+        models,
+        row["secret"],
+        row["output_field"],
+        changed(None, json.loads(row["capacity"] or "{}")),
     )
+
+
+def _text(capacity: Capacity | None) -> str | None:
+    return None if capacity is None else json.dumps(figures(capacity))
