@@ -49,6 +49,9 @@ class Settings(BaseSettings):
     drain_s: Annotated[
         float, Field(ge=0, description="seconds that running agents get to finish after SIGTERM")
     ] = 20.0
+    prices: Annotated[
+        Path | None, Field(description="TOML file of prices that stand above the list that comes along")
+    ] = None
     burndown: Annotated[
         Path | None, Field(description="TOML file of burndown rates that stand above those that come along")
     ] = None

@@ -116,6 +116,11 @@ def write_agent() -> Any:
 
 
 @pytest.fixture(scope="session")
+def running_class() -> Any:
+    return Running
+
+
+@pytest.fixture(scope="session")
 def upstream() -> Iterator[Any]:
     server = _load("upstream").Upstream()
     yield server

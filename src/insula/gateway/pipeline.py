@@ -355,6 +355,13 @@ class Pipeline:
         """
         ask, valuation = admission.ask, admission.valuation
         assert ask.output is not None
+        if not valuation.price.known and self.limits.pays(admission.scope):
+            raise Denied(
+                f"nobody knows what {ask.model} costs, so a budget of money cannot bound it",
+                hint="the operator must give its price (setting prices), or lift the budget",
+                field="model",
+                rule="price.unknown",
+            )
         cap = valuation.hard(ask.input_bound, ask.output * ask.copies)
         if ask.stated:
             want, useful = cap, ask.copies

@@ -16,6 +16,9 @@ from insula.usage import Tokens
 class Price(Protocol):
     """What tokens cost, in nano-dollars, and by which price list."""
 
+    @property
+    def known(self) -> bool: ...
+
     def __call__(self, tokens: Tokens) -> tuple[int, str]: ...
 
 

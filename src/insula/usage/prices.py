@@ -14,6 +14,7 @@ from typing import Any
 
 from insula.kernel.clock import Clock
 from insula.usage.event import UNPRICED
+from insula.usage.own_prices import OwnPrice, OwnPrices
 from insula.usage.soundness import MOST_NANOUSD
 from insula.usage.tokens import Tokens
 
@@ -55,6 +56,11 @@ class Quote:
         self._tiers = tiers
         self._version = version
 
+    @property
+    def known(self) -> bool:
+        """Whether anybody knows what the model costs."""
+        return self._version != UNPRICED
+
     def __call__(self, tokens: Tokens) -> tuple[int, str]:
         """Return the cost in nano-dollars and the version of the price list."""
         tiers = self._tiers
@@ -64,15 +70,22 @@ class Quote:
         return min(rates.nanousd(tokens), MOST_NANOUSD), self._version
 
 
+def _own_quote(price: OwnPrice, version: str) -> Quote:
+    return Quote((Rates(above=-1, call=0, **price._asdict()),), version)
+
+
 _FREE = Quote((), LOCAL)
 _UNKNOWN = Quote((), UNPRICED)
 
 
 class PriceBook:
-    """Costs by provider and model. ``provider`` ``"local"`` costs nothing."""
+    """Costs by provider and model. ``provider`` ``"local"`` costs nothing; ``own`` prices go before lists."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, own: OwnPrices | None = None) -> None:
         self._clock = clock
+        self._own = (
+            {model: _own_quote(price, own.version) for model, price in own.prices.items()} if own else {}
+        )
         self._version = ""
         self._cached: dict[tuple[str, str], tuple[int, tuple[Rates, ...]]] = {}
 
@@ -100,6 +113,10 @@ class PriceBook:
         """Return the price of a model as it stands at a moment (default: now), to be held to for a call."""
         if provider == LOCAL:
             return _FREE
+        if self._own:
+            own = self._own.get(model)
+            if own is not None:
+                return own
         tiers = self._tiers(self._clock.now() if moment is None else moment, provider, model)
         return Quote(tiers, self._version) if tiers else _UNKNOWN
 

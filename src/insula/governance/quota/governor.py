@@ -243,6 +243,11 @@ class Governor:
         path = self._paths.get(scope.key) or self._path(scope, self._clock_us())
         return bool(path.periods or path.money or path.pool is not None)
 
+    def pays(self, scope: Scope) -> bool:
+        """Whether any level of a scope has a budget of money."""
+        path = self._paths.get(scope.key) or self._path(scope, self._clock_us())
+        return bool(path.money)
+
     def queue_wait_s(self, scope: Scope) -> int:
         """Return how long a call that is refused for now may wait: what the innermost level says."""
         path = self._paths.get(scope.key) or self._path(scope, self._clock_us())

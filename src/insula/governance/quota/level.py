@@ -91,8 +91,8 @@ class Path:
     """The levels of one scope, outermost first, and their counters by measure."""
 
     __slots__ = (
-        "budgeted", "inputs", "levels", "mean_hold_us", "meters", "money", "outputs", "periods", "pool", "requests",
-        "slots", "tokens",
+        "budgeted", "inputs", "levels", "mean_hold_us", "meters", "money", "outputs", "periods", "pool",
+        "requests", "slots", "tokens",
     )  # fmt: skip
 
     def __init__(self, levels: tuple[Level, ...], pool: Pool | None = None) -> None:

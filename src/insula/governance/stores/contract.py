@@ -68,6 +68,10 @@ class LimitStore(Protocol):
         """Whether any level of a scope has a calendar budget, or its tenant a ledger."""
         ...
 
+    def pays(self, scope: Scope) -> bool:
+        """Whether any level of a scope has a budget of money."""
+        ...
+
     def queue_wait_s(self, scope: Scope) -> int:
         """How long a call that is refused for now may wait."""
         ...
