@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import replace
 from typing import Any
 
 import httpx2 as httpx
 import pytest
 
 from insula.governance import Limits
-from insula.governance.fairness import Capacity
 
 ASK = {"model": "m1", "messages": [{"role": "user", "content": "hi"}]}
 
@@ -25,9 +23,7 @@ class Crowd:
         self.order: list[str] = []
 
     def slots(self, number: int | None) -> None:
-        capacity = None if number is None else Capacity(held={"slots": number})
-        catalog = self.plane.catalog
-        catalog._index(replace(catalog.endpoint("main"), capacity=capacity))
+        self.plane.catalog.set_capacity("main", {"slots": number})
 
     def limit(self, key: str, **limits: Any) -> None:
         async def change() -> None:

@@ -41,6 +41,7 @@ from insula.usage import Sent, Tokens, UsageEvent
 if TYPE_CHECKING:
     from insula.gateway.caller import Identity
     from insula.gateway.connection import Connection
+    from insula.gateway.turnstile import Turnstile
 
 _log = structlog.get_logger()
 _RESERVATION_S = 1800.0
@@ -191,7 +192,7 @@ class Pipeline:
         self.limits.progress(call.request_id, used)
         if admission.queued:
             cost = fair_cost(admission, tokens, self._held_us(call))
-            self.turnstiles.at(admission.endpoint).queue.progress(call.request_id, cost)
+            self._turnstile(admission).queue.progress(call.request_id, cost)
         if self.parts.under_way is not None:
             self.parts.under_way.progressed(_sent(call, tokens, used))
 
@@ -222,7 +223,7 @@ class Pipeline:
         admission = call.admission
         connection = call.give_up_connection()
         admission.connection = connection
-        if not self.turnstiles.at(admission.endpoint).again(admission, wait_of(headers) or 1.0):
+        if not self._turnstile(admission).again(admission, wait_of(headers) or 1.0):
             call.take_connection(connection)
             admission.connection = None
             return False
@@ -417,9 +418,14 @@ class Pipeline:
         else:
             promise.set_result(self._borne(admission, done.result(), ceiling))
 
+    def _turnstile(self, admission: Admission) -> Turnstile:
+        """Return the turnstile that a call went through; its endpoint may have changed since."""
+        assert admission.turnstile is not None
+        return admission.turnstile
+
     def _leave_turnstile(self, admission: Admission, cost: int) -> int:
         """Free the call's slot; return what the fair queue charged for it in all."""
-        charged = self.turnstiles.at(admission.endpoint).done(admission, cost)
+        charged = self._turnstile(admission).done(admission, cost)
         self.turnstiles.poke(admission.scope.tenant)
         return charged
 
@@ -433,7 +439,7 @@ class Pipeline:
         estimator.observe(scope.learning, ask.model, held_us)
         if ask.stated or not ask.clamped or per_answer < (ask.output or 0):
             estimator.learn(scope.learning, ask.model, per_answer, guess=ask.input_tokens, read=tokens.input)
-        self.turnstiles.at(call.admission.endpoint).eased()
+        self._turnstile(call.admission).eased()
 
     def _gone(self, call: ModelCall) -> None:
         del self._open[call.request_id]

@@ -59,11 +59,6 @@ class Turnstiles:
             found.resize(slots_of(endpoint))
         return found
 
-    def reweigh(self, tenant: str) -> None:
-        """A tenant's weight has changed: it holds from the next charge on."""
-        for turnstile in self._at.values():
-            turnstile.queue.weigh(tenant, self._weight(tenant))
-
     def poke(self, tenant: str) -> None:
         """Something of a tenant's was given back: whoever waits for it may try again."""
         for turnstile in self._at.values():
