@@ -58,10 +58,10 @@ class Court:
         self.allowed: Counter[str] = Counter()
         self.ends: dict[str, Closed] = {}
 
-    def check(self, law: str, holds: bool, told: str) -> None:
+    def check(self, law: str, holds: bool, told: str, *seen: object) -> None:
         if not holds:
             self.breaches[law] += 1
-            self.told.append(f"{law} at step {len(self.steps)} {self.steps[-1]}: {told}")
+            self.told.append(f"{law} at step {len(self.steps)} {self.steps[-1]}: {told.format(*seen)}")
 
     def step(self, name: str, **given: Any) -> Any:
         self.steps.append((name, given))
@@ -77,7 +77,7 @@ class Court:
         self.steps.append((name, given))
         before = json.dumps(self.ledger.snapshot())
         repeated = getattr(self.ledger, name)(**given)
-        self.check("L6", repeated == answer, f"{answer} became {repeated}")
+        self.check("L6", repeated == answer, "{} became {}", answer, repeated)
         self.check("L6", json.dumps(self.ledger.snapshot()) == before, "a repetition changed the state")
 
     def _see(self, name: str, given: dict[str, Any]) -> Seen:
@@ -120,11 +120,11 @@ class Court:
         asked = {"hold": "least", "draw": "tokens", "open": "least"}.get(name)
         if isinstance(answer, Exhausted | Full) and name != "child":
             room = before.room["open" if name == "open" else "call"]
-            self.check("L9", given[asked] > room, f"refused {given[asked]} although {room} could be had")
+            self.check("L9", given[asked] > room, "refused {} although {} could be had", given[asked], room)
             over = given[asked] > self.ledger.book.limit - before.settled + (
                 0 if name == "open" else before.overdraft
             )
-            self.check("L9", isinstance(answer, Exhausted) == over, f"{answer} tells the wrong reason")
+            self.check("L9", isinstance(answer, Exhausted) == over, "{} tells the wrong reason", answer)
         if isinstance(answer, Drawn):
             self.debited += given["tokens"]
             self.unchecked += given["tokens"] if answer.late else 0
@@ -158,16 +158,16 @@ class Court:
         unused = {rid: one.unused for rid, one in book.open.items()}
         held = sum(hold.own + hold.pool for hold in book.holds.values())
         everything = book.settled + sum(unused.values()) + held + book.free
-        self.check("L1", book.limit == everything, f"{book.limit} became {everything}")
-        self.check("L5", book.settled == self.debited, f"{book.settled} settled, {self.debited} used")
+        self.check("L1", book.limit == everything, "{} became {}", book.limit, everything)
+        self.check("L5", book.settled == self.debited, "{} settled, {} used", book.settled, self.debited)
         self._count_reservations(before)
         floor = min(-book.overdraft, before.free) - (book.totals.overrun - before.overrun)
-        self.check("L2", book.free >= floor or name == "set_limit", f"free is {book.free}")
+        self.check("L2", book.free >= floor or name == "set_limit", "free is {}", book.free)
         self._count_lending(name, given, before, unused)
-        self.check("L4", book.free <= 0 or not book.queue, f"{book.free} free while claims wait")
+        self.check("L4", book.free <= 0 or not book.queue, "{} free while claims wait", book.free)
         if not any(step == "set_limit" for step, _ in self.steps):
             most = book.limit + book.overdraft + self.unchecked
-            self.check("L10", book.settled <= most, f"{book.settled} used of {most}")
+            self.check("L10", book.settled <= most, "{} used of {}", book.settled, most)
 
     def _count_reservations(self, before: Seen) -> None:
         book = self.ledger.book
@@ -176,13 +176,13 @@ class Court:
             running = sum(1 for hold in book.holds.values() if hold.rid == rid)
             children = sum(child.granted for child in book.open.values() if child.parent == rid)
             sound = one.unused >= 0 and 0 <= one.used <= one.granted and one.donated >= 0
-            self.check("L2", sound and own == one.held and running == one.calls, f"{one}")
-            self.check("L8", children == one.carved <= one.granted, f"{children} carved out of {one}")
-            self.check("L2", one.parent is None or one.parent in book.open, f"{one} has lost its parent")
+            self.check("L2", sound and own == one.held and running == one.calls, "{}", one)
+            self.check("L8", children == one.carved <= one.granted, "{} carved out of {}", children, one)
+            self.check("L2", one.parent is None or one.parent in book.open, "{} has lost its parent", one)
         for hold in book.holds.values():
-            self.check("L2", hold.own >= 0 and hold.pool >= 0, f"{hold}")
+            self.check("L2", hold.own >= 0 and hold.pool >= 0, "{}", hold)
             told = self.allowed[hold.call]
-            self.check("L10", hold.size == told, f"a call was told {told} and holds {hold.size}")
+            self.check("L10", hold.size == told, "a call was told {} and holds {}", told, hold.size)
 
     def _count_lending(self, name: str, given: dict[str, Any], before: Seen, unused: dict[str, int]) -> None:
         """L3: lending never digs below the floor, and nobody takes from a neighbour."""
@@ -193,12 +193,12 @@ class Court:
                 continue
             gave = one.donated - before.donated[rid]
             if gave > 0:
-                self.check("L3", unused[rid] >= one.floor, f"{rid} gave and kept {unused[rid]}")
+                self.check("L3", unused[rid] >= one.floor, "{} gave and kept {}", rid, unused[rid])
             lost = before.unused[rid] - unused[rid]
             if rid not in takes:
-                self.check("L3", lost <= max(0, gave), f"{rid} lost {lost} to {name}")
+                self.check("L3", lost <= max(0, gave), "{} lost {} to {}", rid, lost, name)
         if name in ("donate", "waiting", "heartbeat"):
-            self.check("L3", book.settled == before.settled, f"{name} debited")
+            self.check("L3", book.settled == before.settled, "{} debited", name)
 
 
 class Walk:

@@ -51,6 +51,7 @@ def test_law(law: str, some: Any) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("law", LAWS)
 def test_law_at_length(law: str, many: Any) -> None:
     breaches, first = many

@@ -93,8 +93,8 @@ def test_one_tenant_does_not_touch_another(home: Home) -> None:
     home.budgets |= {name: Budget(10_000) for name in ("alone", "beside", "neighbour")}
     for _ in range(200):
         entry, noise = path.next(), other.next()
-        alone, beside = (home.ledgers._ledger(name) for name in ("alone", "beside"))
-        neighbour = home.ledgers._ledger("neighbour")
+        alone, beside = (home.ledgers._roster.find(name) for name in ("alone", "beside"))
+        neighbour = home.ledgers._roster.find("neighbour")
         getattr(neighbour, noise[0])(**noise[1])
         answers = [getattr(ledger, entry[0])(**entry[1]) for ledger in (alone, beside)]
         assert repr(answers[0]) == repr(answers[1])
@@ -323,6 +323,22 @@ def test_the_keeper_ticks_and_makes_durable(home: Home) -> None:
         await asyncio.gather(keeping, return_exceptions=True)
 
     asyncio.run(main())
+
+
+def test_who_waits_for_tokens_hears_when_some_may_be_free(home: Home) -> None:
+    heard: list[str] = []
+    home.ledgers.open("acme", "r", "agent", 500, 1)
+    home.ledgers.hold("acme", "c", "r", 100, 1)
+    home.ledgers.tell_freed(heard.append)
+    home.ledgers.hold("acme", "d", "r", 100, 1)
+    assert heard == []
+    home.ledgers.settle("acme", "c", 30)
+    home.ledgers.waiting("acme", "r", State.SUSPENDED)
+    home.ledgers.close("acme", "r")
+    assert heard == ["acme"] * 3
+    home.clock.advance(4_200)
+    home.ledgers.tick()
+    assert len(heard) > 3, "a new period began"
 
 
 def test_time_ends_what_nobody_ends(home: Home) -> None:

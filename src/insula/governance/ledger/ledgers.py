@@ -20,10 +20,10 @@ from insula.governance.ledger.answer import Claimed, Closed, Donated, Held, Open
 from insula.governance.ledger.calls import CALL_TTL_US
 from insula.governance.ledger.chronicle import COMPACT_BYTES, Chronicle
 from insula.governance.ledger.journal import Contents
-from insula.governance.ledger.period import Budget, next_day, period_of
+from insula.governance.ledger.period import Budget
 from insula.governance.ledger.reservation import DAY_US, State
+from insula.governance.ledger.roster import Roster
 from insula.governance.ledger.standing import LedgerStanding, Totals, standing_of, totals_of
-from insula.governance.ledger.tenant_ledger import TenantLedger
 from insula.kernel.clock import Clock
 from insula.kernel.errors import Misconfigured
 
@@ -48,12 +48,10 @@ class Ledgers:
         compact_bytes: int = COMPACT_BYTES,
     ) -> None:
         self._clock = clock
-        self._budget_for = budget_for
-        self._without: set[str] = set()
-        self._day_ends = 0.0
         self._refused: Counter[str] = Counter()
         self._chronicle = Chronicle(directory, compact_bytes)
         self._kept = self._chronicle.kept
+        self._roster = Roster(self._chronicle, clock, budget_for)
         self._from_us = self._kept.now_us - clock.monotonic_us()
         for ledger in self._kept.ledgers.values():
             ledger.abandon(self._kept.now_us)
@@ -80,6 +78,7 @@ class Ledgers:
             if ticked.expired or ticked.lapsed:
                 tasks, calls = len(ticked.expired), len(ticked.lapsed)
                 _log.warning("ledger_expired", tenant=tenant, tasks=tasks, calls=calls)
+            self._roster.freed(tenant)
         self._chronicle.tidy()
 
     def flusher(self) -> Callable[[], None] | None:
@@ -90,27 +89,19 @@ class Ledgers:
 
     def has(self, tenant: str) -> bool:
         """Whether this tenant has a token budget, and so a ledger."""
-        return self._ledger(tenant) is not None
+        return self._roster.find(tenant) is not None
 
     def changed(self, tenant: str) -> None:
         """Look at a tenant's budget again: it was set, changed or taken away."""
-        self._without.discard(tenant)
-        ledger = self._kept.ledgers.get(tenant)
-        if ledger is None:
-            return
-        budget = self._budget_for(tenant)
-        if budget is None:
-            self._chronicle.note([tenant, "drop", {}])
-            return
-        if (ledger.book.limit, ledger.book.overdraft) != (budget.tokens, budget.overdraft):
-            given = {"limit": budget.tokens, "overdraft": budget.overdraft}
-            self._chronicle.note([tenant, "set_limit", given])
-        self._roll(tenant, ledger, budget)
+        self._roster.changed(tenant)
 
     def forget(self, tenant: str) -> None:
         """Drop a deleted tenant's ledger and what was learned of its agents."""
-        self._without.discard(tenant)
-        self._chronicle.note([tenant, "drop", {"forget": True}])
+        self._roster.forget(tenant)
+
+    def tell_freed(self, heard: Callable[[str], None]) -> None:
+        """Call ``heard`` with a tenant of which tokens may have come free, when it is done."""
+        self._roster.freed = heard
 
     def keep_only(self, tasks: Collection[str]) -> int:
         """Close the reservations of all other tasks: they ended while nobody looked. Return how many."""
@@ -214,7 +205,7 @@ class Ledgers:
 
     def standing(self, tenant: str) -> LedgerStanding | None:
         """Return where a tenant stands; ``None`` without a budget."""
-        ledger = self._ledger(tenant)
+        ledger = self._roster.find(tenant)
         return standing_of(ledger.book) if ledger is not None else None
 
     def totals(self) -> Totals:
@@ -235,7 +226,7 @@ class Ledgers:
 
     def _ask(self, tenant: str, name: str, given: dict[str, Any]) -> Any:
         given["now_us"] = self._now()
-        if self._ledger(tenant) is None:
+        if self._roster.find(tenant) is None:
             return None
         answer = self._chronicle.ask([tenant, name, given])
         if isinstance(answer, Refusal):
@@ -244,38 +235,12 @@ class Ledgers:
 
     def _note(self, tenant: str, name: str, given: dict[str, Any]) -> Any:
         given["now_us"] = self._now()
-        return self._chronicle.note([tenant, name, given]) if self._ledger(tenant) is not None else None
-
-    def _ledger(self, tenant: str) -> TenantLedger | None:
-        """A tenant's ledger; it is made when it is first needed."""
-        ledger = self._kept.ledgers.get(tenant)
-        if ledger is not None or tenant in self._without:
-            return ledger
-        budget = self._budget_for(tenant)
-        if budget is None:
-            self._without.add(tenant)
+        if self._roster.find(tenant) is None:
             return None
-        period = period_of(self._clock.now(), budget.window)
-        given = {"period": period, "limit": budget.tokens, "overdraft": budget.overdraft}
-        self._chronicle.note([tenant, "create", given])
-        return self._kept.ledgers[tenant]
+        answer = self._chronicle.note([tenant, name, given])
+        self._roster.freed(tenant)
+        return answer
 
     def _now(self) -> int:
-        if self._clock.now() >= self._day_ends:
-            self._begin_day()
+        self._roster.keep_days()
         return self._from_us + self._clock.monotonic_us()
-
-    def _begin_day(self) -> None:
-        """Begin the periods that begin today; forget who used nothing in the last one."""
-        self._day_ends = next_day(self._clock.now())
-        for tenant, ledger in list(self._kept.ledgers.items()):
-            budget = self._budget_for(tenant)
-            if budget is not None:
-                self._roll(tenant, ledger, budget)
-            if ledger.blank:
-                self._chronicle.note([tenant, "drop", {}])
-
-    def _roll(self, tenant: str, ledger: TenantLedger, budget: Budget) -> None:
-        period = period_of(self._clock.now(), budget.window)
-        if ledger.ends_before(period):
-            self._chronicle.note([tenant, "roll", {"period": period}])
