@@ -78,3 +78,15 @@ def test_a_tenant_sees_its_invoice_and_nothing_of_others(
             assert client.get(refused).status_code == 403
         body = {"name": "fee", "month": this_month(), "usd": "1", "by": "cost"}
         assert client.post("/costs", json=body).status_code == 403
+
+
+def test_re_rating_says_what_it_changed(
+    operator: httpx2.Client, tenant: str, as_tenant: Callable[..., httpx2.Client]
+) -> None:
+    days = {"since": "2026-09-01", "until": "2026-09-30"}
+    told = operator.post(f"/tenants/{tenant}/usage/rerate", json=days).json()
+    assert told == {"calls": 0, "corrected": 0, "delta_nanousd": 0, "delta_usd": "0"}
+    swapped = {"since": "2026-09-30", "until": "2026-09-01"}
+    assert operator.post(f"/tenants/{tenant}/usage/rerate", json=swapped).json()["field"] == "since"
+    with as_tenant(tenant) as client:
+        assert client.post(f"/tenants/{tenant}/usage/rerate", json=days).status_code == 403

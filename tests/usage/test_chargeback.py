@@ -20,7 +20,7 @@ from insula.kernel.money import NANO_USD, usd
 from insula.storage import ControlDatabase
 from insula.tenancy import Tier, Trust
 from insula.tenancy.adapters.sql import SqlRegistry
-from insula.usage import Outbox, Recorder
+from insula.usage import UNPRICED, Outbox, PriceBook, Recorder, Rerating
 from insula.usage.adapters.costs import SqlCosts
 from insula.usage.adapters.sql import SqlBooks
 from insula.usage.chargeback import Chargeback
@@ -167,5 +167,27 @@ def test_a_shared_cost_is_recorded_once_and_can_be_taken_back(tmp_path: Path) ->
         await office.chargeback.unshare(SEPTEMBER, "gpu")
         with pytest.raises(NotFound):
             await office.chargeback.unshare(SEPTEMBER, "gpu")
+
+    in_office(tmp_path, scenario)
+
+
+def test_calls_of_an_unpriced_model_are_rated_when_its_price_is_known(make: Any, tmp_path: Path) -> None:
+    async def scenario(office: Office) -> None:
+        acme = office.context(TENANTS[0])
+        for number, day in enumerate((0, 29.99, 30)):
+            moment = SEPTEMBER.begin + day * 86_400
+            unpriced = {"model_id": "gpt-4o", "price_version": UNPRICED, "cost_nanousd": 0}
+            office.recorder.record(make(number, timestamp=moment, started_at=moment, **unpriced))
+        rerating = Rerating(office.recorder, office.books, PriceBook(office.clock), office.clock)
+        done = await rerating.rerate(acme, "2026-09-01", "2026-09-30")
+        each = 100 * 2_500 + 20 * 10_000
+        assert (done.calls, done.corrected, done.delta_nanousd) == (2, 2, 2 * each)
+        invoice = await office.chargeback.invoice(acme, SEPTEMBER)
+        assert (invoice.total_nanousd, invoice.used.unpriced_calls) == (2 * each, 0)
+        assert (await rerating.rerate(acme, "2026-09-01", "2026-09-30")).corrected == 0
+        for since, until, field in (("x", "2026-09-30", "since"), ("2026-09-01", "", "until")):
+            with pytest.raises(InvalidRequest) as refused:
+                await rerating.rerate(acme, since, until)
+            assert refused.value.field == field
 
     in_office(tmp_path, scenario)

@@ -9,6 +9,7 @@ from insula.usage.prices import PriceBook
 from insula.usage.reconciliation import Reconciliation
 from insula.usage.recorder import Books, Recorder
 from insula.usage.report import UsageReport, UsageReports
+from insula.usage.rerating import Rerating
 from insula.usage.row import UsageRow
 from insula.usage.shared_cost import Basis, SharedCost, nano_of
 from insula.usage.spent import Spent
@@ -28,6 +29,7 @@ __all__ = [
     "PriceBook",
     "Reconciliation",
     "Recorder",
+    "Rerating",
     "Sent",
     "SharedCost",
     "Spent",

@@ -36,6 +36,11 @@ def parse_day(name: str, value: str | None) -> str | None:
         raise InvalidRequest(f"{name} is {str(value)[:40]!r}, not a day", hint=hint, field=name) from None
 
 
+def start_of(day: str) -> float:
+    """Return the first moment of a day, in seconds since the epoch."""
+    return hours_since_epoch(day) * 3_600.0
+
+
 def hours_since_epoch(day: str) -> int:
     """Return the number of the first hour of a day."""
     return (date.fromisoformat(day) - _EPOCH).days * 24

@@ -27,6 +27,7 @@ from insula.governance import Estimator
 from insula.governance.adapters.policies import SqlPolicies
 from insula.governance.burndown import Burn
 from insula.governance.burndown import load as load_burndown
+from insula.governance.ledger import keep_ledgers
 from insula.governance.policy.metrics import PolicyMetrics
 from insula.identity import Gateway
 from insula.kernel.clock import Clock, SystemClock
@@ -36,6 +37,7 @@ from insula.models import Catalog, Endpoint, Entitlements, Upstreams
 from insula.models.adapters.sql import SqlModels
 from insula.models.providers.local import LocalModel
 from insula.runs import Drafts, RunParts, RunService
+from insula.runs.reservations import LedgerReservations
 from insula.runtimes import RuntimeStore, compile_pid1
 from insula.sandbox import Sandboxes
 from insula.settings import Settings
@@ -47,6 +49,7 @@ from insula.usage import (
     PriceBook,
     Reconciliation,
     Recorder,
+    Rerating,
     UnderWay,
     UsageReports,
 )
@@ -97,7 +100,9 @@ class Platform:
         self.recorder = Recorder(Outbox(self.ground.home / "usage"), books, observe=self.telemetry.observe)
         self.under_way = UnderWay(self.ground.home / "usage")
         self.usage_reports = UsageReports(self.recorder, books, self.clock)
-        self.prices = PriceBook(self.clock, load_prices(self.settings.prices))
+        own = load_prices(self.settings.prices)
+        self.prices = PriceBook(self.clock, own)
+        self.rerating = Rerating(self.recorder, books, PriceBook(self.clock, own), self.clock)
         self.policies = SqlPolicies(self.control, self.clock)
         self.governing = Governing(
             self.control,
@@ -107,6 +112,7 @@ class Platform:
             self.policies.held,
             self.recorder,
             books,
+            self.ground.home / "ledgers",
         )
         self.governor = self.governing.governor
         self.chargeback = Chargeback(self.recorder, books, SqlCosts(self.control), self.clock)
@@ -137,6 +143,7 @@ class Platform:
                 lanes=self.governing.lanes,
                 turnstiles=self.turnstiles,
                 under_way=self.under_way,
+                ledgers=self.governing.ledgers,
                 policing=Policing(self.governing.policies, self.governor, self.governing.about),
             )
         )
@@ -163,6 +170,7 @@ class Platform:
                 slots=self.settings.slots,
                 turns=self.governing.sandbox_queue,
                 weight=self.governing.weight,
+                reservations=LedgerReservations(self.governing.ledgers),
             )
         )
         self.metrics = CollectorRegistry()
@@ -175,6 +183,7 @@ class Platform:
             self.governing.set_weights,
             self.policies,
             self.entitlements,
+            self.governing.ledgers,
             self.runs,
         )
 
@@ -189,7 +198,12 @@ class Platform:
         await self.listener.start()
         self.gateway_url = self.listener.url
         self.governing.follow_tiers()
+        loop = asyncio.get_running_loop()
+        self.governing.ledgers.tell_freed(
+            lambda tenant: loop.call_soon(self.turnstiles.poke, tenant) and None
+        )
         self._background.append(asyncio.create_task(self.governing.keep_sweeping(), name="sweeper"))
+        self._background.append(asyncio.create_task(keep_ledgers(self.governing.ledgers), name="ledgers"))
         await self.runs.start()
         _settle_memory()
         self.ready = True
@@ -217,6 +231,7 @@ class Platform:
                 await task
         await self.recorder.stop()
         self.under_way.close()
+        await asyncio.to_thread(self.governing.ledgers.stop)
         await asyncio.to_thread(self.telemetry.stop)
         await asyncio.to_thread(self.ground.close)
 

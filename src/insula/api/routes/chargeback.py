@@ -22,6 +22,7 @@ Writer = Annotated[Caller, Depends(needs("costs:write"))]
 
 _MONTH_SCHEMA = {"type": "string", "pattern": r"^\d{4}-\d{2}$", "description": "A UTC month, 2026-11."}
 MonthQuery = Annotated[str | None, Query(max_length=40), WithJsonSchema(_MONTH_SCHEMA)]
+DayField = Annotated[str, Field(max_length=40), WithJsonSchema({"type": "string", "format": "date"})]
 MonthField = Annotated[str, Field(max_length=40), WithJsonSchema(_MONTH_SCHEMA)]
 
 
@@ -103,6 +104,22 @@ class CostView(View):
         )
 
 
+class Rerate(Body):
+    """Which calls to correct."""
+
+    since: DayField
+    until: DayField
+
+
+class RerateView(View):
+    """How many calls were looked at, how many corrected, and by how much in sum."""
+
+    calls: int
+    corrected: int
+    delta_nanousd: int
+    delta_usd: str
+
+
 class CostList(View):
     """What is shared in a month."""
 
@@ -124,6 +141,20 @@ async def focus(tenant: TenantPath, who: Reader, month: MonthQuery = None) -> Fo
     office = who.platform.chargeback
     rows = await office.focus(who.context(tenant, Usage), office.month(month))
     return FocusView(focus_version=FOCUS_VERSION, columns=list(COLUMNS), rows=rows)
+
+
+@router.post("/tenants/{tenant}/usage/rerate")
+async def rerate(tenant: TenantPath, body: Rerate, who: Writer, key: IdempotencyHeader = None) -> RerateView:
+    """Correct what a tenant's calls cost by the prices of today; nothing that was written is edited."""
+    done = await who.platform.rerating.rerate(who.context(tenant, Usage), body.since, body.until)
+    told = {"since": body.since, "until": body.until, "corrected": done.corrected}
+    await asyncio.to_thread(who.audit, tenant, "usage.rerate", tenant, nanousd=done.delta_nanousd, **told)
+    return RerateView(
+        calls=done.calls,
+        corrected=done.corrected,
+        delta_nanousd=done.delta_nanousd,
+        delta_usd=usd(done.delta_nanousd),
+    )
 
 
 @router.get("/costs")

@@ -31,6 +31,7 @@ def register(noun: typer.Typer) -> None:
     noun.command("add")(add)
     noun.command("list")(list_)
     noun.command("remove")(remove)
+    noun.command("rerate")(rerate)
 
 
 def register_invoice(app: typer.Typer) -> None:
@@ -102,6 +103,22 @@ def remove(
     with place.client() as client:
         gone = client.delete(path("costs", month, name))
     show.as_json(gone) if place.as_json else show.done(f"{name} is no longer shared in {month}")
+
+
+def rerate(
+    ctx: typer.Context,
+    tenant: TenantArg,
+    since: Annotated[str, typer.Option(metavar="YYYY-MM-DD", help="First day, UTC.")],
+    until: Annotated[str, typer.Option(metavar="YYYY-MM-DD", help="Last day, UTC.")],
+) -> None:
+    """Correct what a tenant's calls cost, by the prices of today. Nothing that was written is edited."""
+    place: Place = ctx.obj
+    with place.client() as client:
+        done = client.slow_post(path("tenants", tenant, "usage", "rerate"), {"since": since, "until": until})
+    if place.as_json:
+        show.as_json(done)
+        return
+    show.done(f"{done['corrected']} of {done['calls']} calls corrected, ${done['delta_usd']} in sum")
 
 
 def _print(drawn: dict[str, Any]) -> None:
