@@ -125,7 +125,7 @@ class Pair:
     async def step(self, op: dict[str, Any]) -> tuple[Any, Any]:
         self.now = op["at"]
         mine, theirs = self.step_oracle(op), await self.step_store(op)
-        while self.store._outgoing or self.store._seeding:
+        while self.store._outgoing or self.store._books:
             await asyncio.sleep(0)
         return mine, theirs
 

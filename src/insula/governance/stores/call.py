@@ -32,7 +32,7 @@ class Call:
     __slots__ = (
         "answer", "asked_us", "expires_us", "hard", "name", "need", "registered", "rid", "route", "scope",
         "sent", "state",
-        "ttl_us", "turns", "used",
+        "tries", "ttl_us", "used",
     )  # fmt: skip
 
     def __init__(self, scope: Scope, rid: str, route: Route, need: Need, ttl_us: int, asked_us: int) -> None:
@@ -50,7 +50,12 @@ class Call:
         self.sent = False
         self.state = State.ASKED
         self.registered = True
-        self.turns = 0
+        self.tries = 0
+
+    @property
+    def held(self) -> bool:
+        """Whether it was admitted and runs."""
+        return self.state is State.HELD or self.state is State.LOCAL
 
     def admit(self, hard: Hard, state: State) -> None:
         """The reservation is held; whoever waits is told."""
@@ -72,7 +77,7 @@ class Note:
     ``told_us`` is when it left last. One that ended names the moment by the store's clock.
     """
 
-    __slots__ = ("call", "ended_us", "name", "stale", "told_us", "used", "what")
+    __slots__ = ("call", "ended_us", "failures", "name", "stale", "told_us", "used", "what")
 
     def __init__(self, call: Call, what: What, used: Amounts, ended_us: int) -> None:
         self.call = call
@@ -82,6 +87,7 @@ class Note:
         self.ended_us = ended_us
         self.told_us: int | None = None
         self.stale = False
+        self.failures = 0
 
     @property
     def final(self) -> bool:

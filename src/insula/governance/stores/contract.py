@@ -88,6 +88,10 @@ class LimitStore(Protocol):
         """Change a level's limits from now on; ``None``: back to what the tier says."""
         ...
 
+    def ledgered(self, scope: Scope) -> bool:
+        """Whether a scope's calls draw on a ledger of its tenant."""
+        ...
+
     def in_flight(self) -> int:
         """How many reservations of this process are running."""
         ...

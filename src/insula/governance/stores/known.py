@@ -76,7 +76,7 @@ class Known:
         return Route(
             levels,
             bulk(*(self.key(key) for key in keys)),
-            bulk(*(self.written(key) for key in keys)),
+            bulk(b"".join(self.written(key) for key in keys)),
             bulk("\n".join(keys).encode()),
             any(self.limits(key).budgeted for key in keys),
         )
@@ -128,6 +128,11 @@ class Known:
     def budgeted(self, scope: Scope) -> bool:
         """Whether any level of a scope has a calendar budget."""
         return self.route(scope).budgeted
+
+    def pays(self, scope: Scope) -> bool:
+        """Whether any level of a scope has a budget of money."""
+        levels = (self.limits(key) for _, key in scope.levels())
+        return any((one.nanousd_per_day or one.nanousd_per_month) is not None for one in levels)
 
     def queue_wait_s(self, scope: Scope) -> int:
         """Return what the innermost level says that says something."""

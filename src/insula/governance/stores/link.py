@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import structlog
@@ -39,8 +41,8 @@ class Contact:
 class Link:
     """Connects, and connects again, until stopped.
 
-    ``on_up`` is called when commands may be sent, ``on_down`` when they no longer may. ``known`` is the
-    generation met last, also by an earlier process.
+    ``on_up`` is called when commands may be sent, ``on_down`` when they no longer may. The file ``remember``
+    keeps the generation met last, so that the next process knows it too.
     """
 
     def __init__(
@@ -49,8 +51,8 @@ class Link:
         ground_key: bytes,
         *,
         timeout_s: float,
-        known: bytes | None,
-        now: Callable[[], bytes],
+        remember: Path | None,
+        clock: Callable[[], bytes],
         on_up: Callable[[Contact], None],
         on_down: Callable[[], None],
     ) -> None:
@@ -59,8 +61,9 @@ class Link:
         self.ground: Ground | None = None
         self._ground_key = ground_key
         self._timeout_s = timeout_s
-        self._known = known
-        self._now = now
+        self._remember = remember
+        self._known = _remembered(remember)
+        self._clock = clock
         self._on_up = on_up
         self._on_down = on_down
         self._task: asyncio.Task[None] | None = None
@@ -126,15 +129,25 @@ class Link:
             await wire.ask(b"SCRIPT", b"LOAD", script.text)
         run = _run_id(await wire.ask(b"INFO", b"server"))
         found = await wire.run(
-            HELLO.head(1, 4) + bulk(self._ground_key, token_bytes(16), self._known or b"", run, self._now())
+            HELLO.head(1, 4) + bulk(self._ground_key, token_bytes(16), self._known or b"", run, self._clock())
         )
         assert isinstance(found, list)
         raw, now_us, lost = found
         ground = Ground.read(raw)
         before, self.ground = self.ground, ground
-        self._known = ground.generation
+        if self._known != ground.generation:
+            self._known = ground.generation
+            if self._remember is not None:
+                self._remember.write_text(ground.generation.hex() + "\n")
         changed = before is None or before.run != ground.run or before.epoch != ground.epoch
-        return Contact(ground, now_us, changed, bool(lost))
+        return Contact(ground, now_us, changed or bool(lost), bool(lost))
+
+
+def _remembered(file: Path | None) -> bytes | None:
+    if file is None or not file.is_file():
+        return None
+    text = file.read_text().strip()
+    return bytes.fromhex(text) if re.fullmatch("[0-9a-f]{32}", text) else None
 
 
 def _run_id(info: object) -> bytes:

@@ -11,7 +11,11 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Final
 
+import structlog
+
 from insula.governance.stores.call import Call, Note, What
+
+_log = structlog.get_logger()
 
 MOST: Final = 200_000
 """Notes that are kept. A gateway with more admits nothing new until the store has caught up."""
@@ -19,6 +23,7 @@ MOST: Final = 200_000
 MARK_MS: Final = 60_000
 """How long the store remembers that a call ended."""
 
+_FAILURES: Final = 3
 _MARK_US: Final = MARK_MS * 1_000
 _RECENT_US: Final = 2_000_000
 
@@ -87,6 +92,15 @@ class Outgoing:
             while self._ended[0][0] + _RECENT_US < now:
                 self._ended.popleft()
 
+    def again_or_never(self, note: Note, error: str) -> None:
+        """The store is there but cannot take a note in: try again, and after that give it up, aloud."""
+        note.failures += 1
+        if note.failures < _FAILURES:
+            self.transmit(note)
+        else:
+            _log.error("limits_store_took_no_note", call=note.call.rid, what=note.what, error=error[:200])
+            self.acknowledge(note, up=False)
+
     def again(self, *, changed: bool, lost: bool) -> Iterator[Note]:
         """Yield what is to be sent now that the store is back.
 
@@ -100,7 +114,7 @@ class Outgoing:
                     self._notes[note.name] = note
         self._ended.clear()
         for note in list(self._notes.values()):
-            if note.final and changed:
+            if note.what == "settle" and changed:
                 fresh = note.told_us is None or note.told_us + _MARK_US // 2 > now
                 note.call.registered = note.call.registered and not (lost or fresh)
             yield note

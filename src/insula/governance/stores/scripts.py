@@ -36,6 +36,7 @@ EXTEND: Final = Script("extend", "level", "meter", "budget", "call")
 SETTLE: Final = Script("settle", "level", "meter", "call")
 REGISTER: Final = Script("register", "level", "meter", "call")
 EXPIRE: Final = Script("expire", "level", "meter", "call", "expiry")
+TIDY: Final = Script("tidy", "level")
 ADJUST: Final = Script("adjust", "level", "meter")
 
-ALL: Final = (HELLO, RESERVE, EXTEND, SETTLE, REGISTER, EXPIRE, ADJUST)
+ALL: Final = (HELLO, RESERVE, EXTEND, SETTLE, REGISTER, EXPIRE, TIDY, ADJUST)

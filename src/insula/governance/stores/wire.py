@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import Final
+from typing import Final, cast
 
 from hiredis import Reader, ReplyError
 
@@ -86,17 +86,16 @@ class Wire(asyncio.Protocol):
         self._lose()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
         self._reader.feed(data)
-        waiting, gets = self._waiting, self._reader.gets
-        while waiting:
+        gets = self._reader.gets
+        while self._waiting:  # whoever is told may hang up, and then nobody waits
             reply = gets()
             if reply is False:
                 return
-            waiting.popleft()[1](reply)
+            self._waiting.popleft()[1](reply)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._lose()

@@ -5,7 +5,7 @@
 -- expires at; then the keys of its levels. One that ended leaves a mark for a while, so that what is
 -- sent twice is counted once.
 
-local CALL, PARTS = '<' .. string.rep('d', 17), 17
+local CALL, PARTS = '<ddddddddddddddddd', 17
 local LIVE, EXPIRED, DONE = 1, 2, 'D'
 local LATE_US = 3600000000
 
@@ -16,9 +16,9 @@ local function open_call(raw)
   return c
 end
 
-local function save_call(key, c, now)
-  local ms = floor(max(c[17] - now, 0) / 1000) + 3600000
-  redis.call('SET', key, struct.pack(CALL, unpack(c, 1, PARTS)) .. c.path, 'PX', string.format('%.0f', ms))
+local function save_call(key, c)
+  local n = #writes
+  writes[n + 1], writes[n + 2] = key, struct.pack(CALL, unpack(c, 1, PARTS)) .. c.path
 end
 
 local function close_call(index, key, rid, keep_ms)

@@ -1,7 +1,7 @@
 -- Raise what budgets hold for a running call, by what there is.
 --
--- KEYS ground, index, call, levels. ARGV generation, clock, more (tokens, dollars, nano-dollars), limits of
--- each level. Answers 1 (what budgets hold now, levels), 5 no such call, 2 another store.
+-- KEYS ground, index, call, levels. ARGV generation, clock, more (tokens, dollars, nano-dollars),
+-- limits. Answers 1 (what budgets hold now, levels), 5 no such call, 2 another store.
 
 local now = clock(ARGV[2])
 local got = redis.call('MGET', KEYS[1], unpack(KEYS, 3))
@@ -12,7 +12,7 @@ if not c or c[1] ~= LIVE then return {5, now} end
 local tokens, dollars, nanos = struct.unpack('<ddd', ARGV[3])
 local levels, meters, room = {}, {}, {}
 for i = 1, #KEYS - 3 do
-  local raw, l = got[2 + i], limits_of(ARGV[3 + i])
+  local raw, l = got[2 + i], limits_of(ARGV[4], i)
   local s, m = open(raw, base, now), metered(raw, now)
   levels[i], meters[i] = s, m
   if m then
@@ -31,7 +31,8 @@ c[10], c[11] = plus(c[10], c[11], dollars, nanos)
 local answer = {1, now, struct.pack('<ddd', c[9], c[10], c[11])}
 for i = 1, #KEYS - 3 do
   promise(levels[i], tokens, dollars, nanos)
-  answer[3 + i] = save(KEYS[3 + i], levels[i], packed(meters[i]), max(c[17] - now, 0))
+  answer[3 + i] = save(KEYS[3 + i], levels[i], packed(meters[i]))
 end
-save_call(KEYS[3], c, now)
+save_call(KEYS[3], c)
+write()
 return answer

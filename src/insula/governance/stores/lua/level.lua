@@ -6,10 +6,9 @@
 -- nano-dollars (budgets), how long calls take, epoch. After that the meter, if there is one (meter.lua).
 
 local MINUTE, NANO = 60000000, 1000000000
-local LEVEL, FIGURES = '<' .. string.rep('d', 30), 30
-local WIDTH = FIGURES * 8
+local LEVEL, FIGURES, WIDTH = '<dddddddddddddddddddddddddddddd', 30, 240
 local SLOTS, TOKENS, DOLLARS, NANOS, MEAN, EPOCH = 25, 26, 27, 28, 29, 30
-local LIMITS = '<' .. string.rep('d', 16)
+local LIMITS = '<dddddddddddddddd'
 local BOOKS = 16
 local floor, min, max = math.floor, math.min, math.max
 
@@ -81,14 +80,14 @@ local function resize(s, b, cap, rate, base, now)
   s[b + 1], s[b + 2] = cap, rate
 end
 
--- Limits as the caller's configuration says: capacity and rate of the four rates (capacity 0: no limit),
--- calls in flight, tokens a day and a month, dollars and nano-dollars a day and a month (-1: no limit),
--- whether the level's use is metered.
-local function limits_of(raw) return {struct.unpack(LIMITS, raw)} end
+-- Limits of level number i as the caller's configuration says, out of those of the whole path: capacity and
+-- rate of the four rates (capacity 0: no limit), calls in flight, tokens a day and a month, dollars and
+-- nano-dollars a day and a month (-1: no limit), whether the level's use is metered.
+local function limits_of(raw, i) return {struct.unpack(LIMITS, raw, i * 128 - 127)} end
 
 local function apply(s, limits, base, now)
-  for m = 0, 3 do
-    local b, cap, rate = m * 6, limits[m * 2 + 1], limits[m * 2 + 2]
+  for b = 0, 18, 6 do
+    local cap, rate = limits[b / 3 + 1], limits[b / 3 + 2]
     if cap > 0 and (s[b + 1] ~= cap or s[b + 2] ~= rate) then resize(s, b, cap, rate, base, now) end
   end
 end
@@ -97,10 +96,11 @@ end
 local function debit(s, more, drop, now)
   for m = 1, 4 do
     local b = m * 6 - 6
-    if more[m] > 0 and s[b + 1] > 0 then
-      s[b + 3], s[b + 4] = fresh(s, b, now)
+    local extra = more[m]
+    if extra > 0 and s[b + 1] > 0 then
+      local units, ticks = fresh(s, b, now)
+      s[b + 3], s[b + 4] = units - extra, ticks
       if now > s[b + 6] then s[b + 6] = now end
-      s[b + 3] = s[b + 3] - more[m]
     end
     s[b + 5] = s[b + 5] - drop[m]
   end
@@ -109,23 +109,25 @@ end
 -- Add to what budgets hold (may be negative).
 local function promise(s, tokens, dollars, nanos)
   s[TOKENS] = s[TOKENS] + tokens
-  local n = s[NANOS] + nanos
-  local carry = floor(n / NANO)
-  s[DOLLARS], s[NANOS] = s[DOLLARS] + dollars + carry, n - carry * NANO
+  if dollars ~= 0 or nanos ~= 0 then
+    local n = s[NANOS] + nanos
+    local carry = floor(n / NANO)
+    s[DOLLARS], s[NANOS] = s[DOLLARS] + dollars + carry, n - carry * NANO
+  end
 end
 
--- Write a level; it may be forgotten when it is as good as new. `keep` is how long a hold may live, in us.
-local function save(key, s, meter, keep)
-  local minutes = 1
-  for b = 0, 18, 6 do
-    if s[b + 2] > 0 then minutes = max(minutes, (s[b + 1] - s[b + 3]) / s[b + 2]) end
-  end
+-- What is to be written, key and value in turn: all of it at once, at the end of a decision.
+local writes = {}
+
+local function save(key, s, meter)
   local raw = struct.pack(LEVEL, unpack(s, 1, FIGURES))
-  local ms = minutes * 60000 + keep / 1000 + 60000
-  if meter then
-    raw = raw .. meter
-    ms = max(ms, 2764800000)
-  end
-  redis.call('SET', key, raw, 'PX', string.format('%.0f', min(ms, 1e14)))
+  if meter then raw = raw .. meter end
+  local n = #writes
+  writes[n + 1], writes[n + 2] = key, raw
   return raw
+end
+
+local function write()
+  if #writes > 0 then redis.call('MSET', unpack(writes)) end
+  writes = {}
 end

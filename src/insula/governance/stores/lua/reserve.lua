@@ -1,10 +1,10 @@
 -- Hold what a call needs on every level of its path, or nothing.
 --
--- KEYS ground, index, call, levels. ARGV generation, clock, not after, need, id, path, limits of
--- each level. Answers 1 admitted (what budgets hold, levels), 0 refused (levels), 2 another store,
--- 3 books to be read first (which levels), 4 too late to be asked.
+-- KEYS ground, index, call, levels. ARGV generation, clock, not after, need, id, path, limits.
+-- Answers 1 admitted (what budgets hold, levels), 0 refused (levels), 2 another store, 3 books to be read
+-- first (which levels), 4 too late to be asked.
 
-local NEED, PLENTY = '<' .. string.rep('d', 18), 16
+local NEED, PLENTY = '<dddddddddddddddddd', 16
 local now = clock(ARGV[2])
 local function fetch() return redis.call('MGET', KEYS[1], unpack(KEYS, 3)) end
 local got = fetch()
@@ -20,7 +20,7 @@ local count = #KEYS - 3
 local limits, levels, meters = {}, {}, {}
 local unread = {}
 for i = 1, count do
-  limits[i] = limits_of(ARGV[6 + i])
+  limits[i] = limits_of(ARGV[7], i)
   if limits[i][BOOKS] == 1 and (not got[2 + i] or #got[2 + i] <= WIDTH) then unread[#unread + 1] = i end
 end
 if #unread > 0 then return {3, now, unpack(unread)} end
@@ -40,27 +40,30 @@ local function promised(room)
   if tokens >= need[11] and not less(dollars, nanos, need[12], need[13]) then return tokens, dollars, nanos end
 end
 
-local function rates_admit(s, l)
-  for m = 0, 3 do
-    if l[m * 2 + 1] > 0 then
-      local b = m * 6
-      if fresh(s, b, now) - s[b + 5] < need[m + 1] then return false end
+-- Bring the limits of a level up to date; whether its rates and slots have room.
+local function fits(s, l)
+  for m = 1, 4 do
+    local cap, rate = l[m * 2 - 1], l[m * 2]
+    if cap > 0 then
+      local b = m * 6 - 6
+      if s[b + 1] ~= cap or s[b + 2] ~= rate then resize(s, b, cap, rate, base, now) end
+      local least = need[m] + s[b + 5]
+      if s[b + 3] < least and fresh(s, b, now) < least then return false end
     end
   end
   return l[9] < 0 or s[SLOTS] < l[9]
 end
 
 local function admit()
-  local fits, room = true, {}
+  local room = {}
   for i = 1, count do
     local raw, l = got[2 + i], limits[i]
     local s, m = open(raw, base, now), metered(raw, now)
-    apply(s, l, base, now)
     levels[i], meters[i] = s, m
-    fits = fits and rates_admit(s, l)
-    if fits and m then narrow(room, l, s, m) end
+    if not fits(s, l) then return nil end
+    if m then narrow(room, l, s, m) end
   end
-  if fits then return promised(room) end
+  return promised(room)
 end
 
 local tokens, dollars, nanos = admit()
@@ -86,10 +89,10 @@ for i = 1, count do
   s[5], s[11], s[17], s[23] = s[5] + need[1], s[11] + need[2], s[17] + need[3], s[23] + need[4]
   s[SLOTS] = s[SLOTS] + 1
   promise(s, tokens, dollars, nanos)
-  answer[3 + i] = save(KEYS[3 + i], s, packed(meters[i]), need[18])
+  answer[3 + i] = save(KEYS[3 + i], s, packed(meters[i]))
 end
-redis.call('SET', KEYS[3], struct.pack(CALL, LIVE, need[1], need[2], need[3], need[4], 0, 0, 0,
-  tokens, dollars, nanos, need[14], need[15], need[16], need[17], now, expires) .. ARGV[6],
-  'PX', string.format('%.0f', floor(need[18] / 1000) + 3600000))
-redis.call('ZADD', KEYS[2], string.format('%.0f', expires), ARGV[5])
+save_call(KEYS[3], {LIVE, need[1], need[2], need[3], need[4], 0, 0, 0, tokens, dollars, nanos,
+  need[14], need[15], need[16], need[17], now, expires, path = ARGV[6]})
+write()
+redis.call('ZADD', KEYS[2], expires, ARGV[5])
 return answer

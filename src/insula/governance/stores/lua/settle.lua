@@ -41,7 +41,9 @@ for i = 1, count_levels do
   else
     meter = carried(raw)
   end
-  answer[2 + i] = save(KEYS[3 + i], s, meter, ends and 0 or max(c[17] - now, 0))
+  answer[2 + i] = save(KEYS[3 + i], s, meter)
 end
-if ends then close_call(KEYS[2], KEYS[3], ARGV[4], ARGV[7]) else save_call(KEYS[3], c, now) end
+if not ends then save_call(KEYS[3], c) end
+write()
+if ends then close_call(KEYS[2], KEYS[3], ARGV[4], ARGV[7]) end
 return answer

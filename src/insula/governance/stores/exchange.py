@@ -1,0 +1,177 @@
+"""What is asked of the store, command by command, and how its answers are read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import IntEnum
+from typing import Any
+
+import structlog
+
+from insula.governance.quota.grant import Expiry
+from insula.governance.quota.need import Hard
+from insula.governance.stores.call import Call, Note
+from insula.governance.stores.known import Known
+from insula.governance.stores.link import Link
+from insula.governance.stores.outgoing import MARK_MS
+from insula.governance.stores.record import write_hard, write_held, write_need, write_used
+from insula.governance.stores.scripts import ADJUST, ALL, EXPIRE, EXTEND, REGISTER, RESERVE, SETTLE, TIDY
+from insula.governance.stores.wire import GONE, OnReply, Wire, bulk
+
+_log = structlog.get_logger()
+_LOOKED_AT = 100
+
+
+class Code(IntEnum):
+    """How every answer begins."""
+
+    REFUSED = 0
+    DONE = 1
+    OTHER_STORE = 2
+    UNREAD = 3
+    LATE = 4
+    UNKNOWN = 5
+
+
+class Exchange:
+    """Writes commands for the present connection, and keeps the store's clock.
+
+    ``clock_us`` is this host's monotonic clock; ``now_us``, in tests, the clock that the scripts are given.
+    Only while ``up`` may anything be asked.
+    """
+
+    def __init__(
+        self,
+        prefix: bytes,
+        known: Known,
+        expiry: Expiry,
+        clock_us: Callable[[], int],
+        now_us: Callable[[], int] | None,
+    ) -> None:
+        self.link: Link
+        self._known = known
+        self._expiry = expiry
+        self._clock_us = clock_us
+        self._now_us = now_us
+        self._offset_us = 0
+        self._calls = prefix + b"c:"
+        self.ground_key = prefix + b"m"
+        self._base = bulk(self.ground_key, prefix + b"x")
+
+    @property
+    def up(self) -> bool:
+        """Whether there is a connection."""
+        return self.link.wire is not None
+
+    def server_us(self) -> int:
+        """The store's clock, as well as it is known here: microseconds since the epoch."""
+        return self._now_us() if self._now_us else self._clock_us() + self._offset_us
+
+    def set_clock(self, server_us: int) -> None:
+        """The store's clock stood at ``server_us`` a moment ago."""
+        self._offset_us = server_us - self._clock_us()
+
+    def clock(self) -> bytes:
+        """Return the clock that scripts are given: none, they have the server's."""
+        return b"%d" % self._now_us() if self._now_us else b""
+
+    def reserve(self, call: Call, within_us: int, take: OnReply) -> None:
+        """Ask for a reservation. The store is not to admit it when nobody waits for the answer any more."""
+        until = b"" if self._now_us else b"%d" % (self.server_us() + within_us)
+        route, count = call.route, len(call.route.levels)
+        self._wire.send(
+            RESERVE.head(3 + count, 7)
+            + self._keys(call, call.name)
+            + self._ground()
+            + bulk(until, write_need(call.need, call.ttl_us, self._expiry), call.name)
+            + route.path
+            + route.limits,
+            take,
+        )
+
+    def extend(self, call: Call, more: Hard, take: OnReply) -> None:
+        """Ask for more of what budgets hold."""
+        head = EXTEND.head(3 + len(call.route.levels), 4) + self._keys(call, call.name)
+        self._wire.send(head + self._ground() + bulk(write_hard(more)) + call.route.limits, take)
+
+    def settle(self, note: Note, take: OnReply) -> None:
+        """Tell how far a call is, or that it ended."""
+        figures = (write_used(note.used), b"%d" % note.ended_us, b"%d" % MARK_MS)
+        self._wire.send(
+            SETTLE.head(3 + len(note.call.route.levels), 7)
+            + self._keys(note.call, note.name)
+            + self._ground()
+            + bulk(note.what.encode(), note.name, *figures),
+            take,
+        )
+
+    def register(self, call: Call, take: OnReply) -> None:
+        """Tell of a call that runs already."""
+        held = write_held(call.hard, max(0, self.server_us() - call.asked_us))
+        route = call.route
+        self._wire.send(
+            REGISTER.head(3 + len(route.levels), 7)
+            + self._keys(call, call.name)
+            + self._ground()
+            + bulk(write_need(call.need, call.ttl_us, self._expiry), held, call.name)
+            + route.path
+            + route.limits,
+            take,
+        )
+
+    def adjust(self, key: str, meter: bytes, take: OnReply) -> None:
+        """Tell of a level's limits, and of what the books say of it."""
+        self._wire.send(
+            ADJUST.head(2, 4)
+            + bulk(self.ground_key, self._known.key(key))
+            + self._ground()
+            + bulk(self._known.written(key), meter),
+            take,
+        )
+
+    async def expire(self) -> tuple[list[str], bool]:
+        """End overdue calls; their ids, and whether there may be more."""
+        found = self.read(await self._wire.run(EXPIRE.head(2, 2) + self._base + self._ground()))
+        if found is None or found[0] != Code.DONE:
+            return [], False
+        return [rid.decode() for rid in found[3:]], found[2] == 1
+
+    async def tidy(self, cursor: bytes) -> bytes:
+        """Forget idle levels among the next few; where to go on."""
+        line = TIDY.head(2, 4) + self._base + self._ground() + bulk(cursor, b"%d" % _LOOKED_AT)
+        found = self.read(await self._wire.run(line))
+        return found[2] if found is not None and found[0] == Code.DONE else b"0"
+
+    def read(self, reply: object) -> list[Any] | None:
+        """Return an answer; ``None`` if there is none.
+
+        Scripts that the server forgot are sent again, and the command may be. If the server cannot serve
+        now (it loads, is full, is a replica), or is another store, the connection is given up.
+        """
+        if isinstance(reply, list):
+            answer: list[Any] = reply
+            self.set_clock(answer[1])
+            if answer[0] == Code.OTHER_STORE:
+                self.link.drop()
+            return answer
+        if reply is GONE or not self.up:
+            return None
+        if str(reply).startswith("NOSCRIPT"):
+            for script in ALL:
+                self._wire.send(script.load, lambda _reply: None)
+        elif not str(reply).startswith("ERR "):
+            _log.warning("limits_store_error", error=str(reply)[:200])
+            self.link.drop()
+        return None
+
+    @property
+    def _wire(self) -> Wire:
+        assert self.link.wire is not None
+        return self.link.wire
+
+    def _keys(self, call: Call, name: bytes) -> bytes:
+        return self._base + bulk(self._calls + name) + call.route.keys
+
+    def _ground(self) -> bytes:
+        assert self.link.ground is not None
+        return bulk(self.link.ground.generation, self.clock())
