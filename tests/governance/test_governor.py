@@ -122,8 +122,10 @@ def test_waiting_as_told_is_enough(
         if refusal.details["kind"] == "rate_limited":
             assert refusal.retry_after_s is not None
             rig.now += round(refusal.retry_after_s * 1e6) - 1
-            with pytest.raises(LimitError):
-                rig.governor.reserve(RESEARCHER, "another", Need.tokens(tokens), ttl_s=1)
+            # A hold that expires meanwhile frees more than the refill that the wait was told for.
+            if all(grant.expires_us > rig.now for grant in rig.governor._live.values()):
+                with pytest.raises(LimitError):
+                    rig.governor.reserve(RESEARCHER, "another", Need.tokens(tokens), ttl_s=1)
             rig.now += 1
             rig.governor.reserve(RESEARCHER, "another", Need.tokens(tokens))
     except ExceedsLimit:

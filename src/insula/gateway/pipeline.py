@@ -29,6 +29,7 @@ from insula.gateway.valuation import Price, Valuation
 from insula.governance import Amounts, Estimator, Hard, Need
 from insula.governance.burndown import Burn
 from insula.governance.fairness import Lane
+from insula.governance.ledger import Ledgers
 from insula.governance.stores import LimitStore
 from insula.governance.stores.contract import Soon
 from insula.kernel.clock import Clock
@@ -99,6 +100,7 @@ class Parts:
     turnstiles: Turnstiles
     policing: Policing
     under_way: Remembering | None = None
+    ledgers: Ledgers | None = None
 
 
 class Pipeline:
@@ -472,6 +474,7 @@ class Pipeline:
             app_id=admission.scope.app, agent_id=identity.agent, run_id=identity.run,
             subject=identity.subject, usage_source=source, stream_end=end, lane=str(admission.lane),
             queue_ms=admission.queue_us // 1000, attempt=admission.attempts,
+            ledger_tokens=used.quota if self.limits.ledgered(admission.scope) else 0,
             fair_cost=fair[0] if admission.queued else 0, fair_charged=fair[1] if admission.queued else 0,
         )  # fmt: skip
 

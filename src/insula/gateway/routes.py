@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 from insula.gateway import quota_headers
 from insula.gateway.ask import Route
 from insula.gateway.destination import own_target
+from insula.gateway.json_text import read_object
 from insula.gateway.wire import MethodNotAllowed
-from insula.kernel.errors import InsulaError, NotFound
+from insula.governance.ledger import State
+from insula.kernel.errors import InsulaError, InvalidRequest, NotFound
 from insula.kernel.ids import mint
 
 if TYPE_CHECKING:
@@ -46,8 +48,30 @@ class Routes:
         if call is not None:
             _must_be(request, b"POST")
             self._pipeline.start(connection, identity, call, request.headers, request.body)
+        elif path == b"/v1/run":
+            _must_be(request, b"PUT")
+            self._answer(connection, identity, self._say(identity, request.body))
         else:
             self._read(connection, request, identity, path)
+
+    def _say(self, identity: Identity, body: bytes) -> dict[str, Any]:
+        """A run says what it does: while it waits it lends what it has reserved of its tenant's budget."""
+        said = read_object(body)
+        try:
+            state = State(said["state"] if said is not None else "")
+        except (KeyError, ValueError, TypeError):
+            words = ", ".join(State)
+            raise InvalidRequest(
+                "the body does not say what the run does",
+                hint=f'send {{"state": one of {words}}}',
+                field="state",
+            ) from None
+        if identity.run is None:
+            raise NotFound("no run calls here", hint="only a run may say so, through its door", code="no_run")
+        ledgers = self._pipeline.parts.ledgers
+        donated = ledgers.waiting(identity.tenant, identity.run, state) if ledgers is not None else None
+        amount = donated.amount if donated is not None else 0
+        return {"object": "run", "id": identity.run, "state": str(state), "donated_tokens": amount}
 
     def _read(self, connection: Connection, request: Request, identity: Identity, path: bytes) -> None:
         if path == b"/v1/models":

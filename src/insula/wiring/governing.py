@@ -7,14 +7,17 @@ import contextlib
 from collections.abc import Iterable
 from datetime import UTC, date, datetime
 from fractions import Fraction
+from pathlib import Path
 
 import structlog
 
-from insula.governance import PLATFORM, UNLIMITED, Governor, Limits
+from insula.governance import PLATFORM, UNIT, UNLIMITED, Governor, Limits
 from insula.governance.adapters.sql import SqlLimits
 from insula.governance.adapters.weights import SqlWeights
 from insula.governance.burndown import Burn, Burndown, place_of
 from insula.governance.fairness import FairnessOverview, FairQueue
+from insula.governance.fairness.overview import Lent
+from insula.governance.ledger import Budget, Ledgers, TenantPool
 from insula.governance.policy import Held, PolicySet
 from insula.governance.quota.meter import Use
 from insula.kernel.clock import Clock
@@ -44,6 +47,7 @@ class Governing:
         policies: PolicySet,
         recorder: Recorder,
         books: SqlBooks,
+        ledger_directory: Path,
     ) -> None:
         self.set_limits = SqlLimits(control)
         self.set_weights = SqlWeights(control)
@@ -52,7 +56,9 @@ class Governing:
         self.queues: dict[str, FairQueue] = {}
         self.sandbox_queue = FairQueue(label_of=self.tier)
         self.fairness = FairnessOverview(self.queues, self.sandbox_queue)
-        self.governor = Governor(clock.monotonic_us, self.limits_for, wall_s=clock.now, metered=self._metered)
+        self.governor = Governor(
+            clock.monotonic_us, self.limits_for, wall_s=clock.now, metered=self._metered, pool_of=self._pool
+        )
         self._registry = registry
         self._recorder = recorder
         self._books = books
@@ -61,6 +67,8 @@ class Governing:
         self._today: tuple[int, date] = (0, date.min)
         self._places: dict[str, tuple[str, str]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
+        self.ledgers = Ledgers(ledger_directory, clock, self._token_budget)
+        self.fairness.lent = self._lent
 
     # what the gateway asks
 
@@ -131,7 +139,10 @@ class Governing:
 
     async def load(self) -> None:
         """Tell every level that has a budget or a policy what it used this month. Before the first call."""
-        await self._tell_past(*self.set_limits.budgeted(self._clock.now()), *self._policed())
+        budgeted = set(self.set_limits.budgeted(self._clock.now()))
+        await self._tell_past(*budgeted, *self._policed())
+        for level in budgeted:
+            self._align_ledger(level)
 
     async def keep_sweeping(self) -> None:
         """Expire overdue reservations and put dated limits in force, until cancelled."""
@@ -170,7 +181,42 @@ class Governing:
     async def _put_in_force(self, level: str, limits: Limits) -> None:
         if limits.budgeted and not self.governor.limits(level).budgeted:
             await self._tell_past(level)
+        if _name(level) == "tenant":
+            self.ledgers.changed(level)
+            self._align_ledger(level)
         self.governor.set_limits(level, limits)
+
+    def _token_budget(self, tenant: str) -> Budget | None:
+        """Return the token budget that a tenant's runs share: of its month, or else of its day."""
+        try:
+            limits = self.limits_for(tenant)
+        except NotFound:
+            return None
+        overdraft = limits.overdraft_tokens or 0
+        if limits.tokens_per_month is not None:
+            return Budget(limits.tokens_per_month, "month", overdraft)
+        if limits.tokens_per_day is not None:
+            return Budget(limits.tokens_per_day, "day", overdraft)
+        return None
+
+    def _pool(self, tenant: str) -> TenantPool | None:
+        return TenantPool(self.ledgers, tenant) if self.ledgers.has(tenant) else None
+
+    def _align_ledger(self, tenant: str) -> None:
+        """What the usage records say was used is what the ledger counts as settled."""
+        budget = None if "/" in tenant or tenant == PLATFORM else self._token_budget(tenant)
+        if budget is not None:
+            self.ledgers.align(tenant, self.governor.used(tenant, budget.window).quota)
+
+    def _lent(self) -> Lent:
+        totals = self.ledgers.totals()
+        debts = (-bucket.level for level in self.governor.levels() for bucket in level.buckets.values())
+        return Lent(
+            donated_tokens=totals.donated,
+            reclaimed_tokens=totals.reclaimed,
+            debt_tokens=sum(debt for debt in debts if debt > 0) // UNIT,
+            held_tokens=totals.held,
+        )
 
     async def _tell_past(self, *levels: str) -> None:
         """Let levels count from this moment on, and tell them what the books say of the time before it."""

@@ -198,10 +198,7 @@ class Platform:
         await self.listener.start()
         self.gateway_url = self.listener.url
         self.governing.follow_tiers()
-        loop = asyncio.get_running_loop()
-        self.governing.ledgers.tell_freed(
-            lambda tenant: loop.call_soon(self.turnstiles.poke, tenant) and None
-        )
+        self.governing.ledgers.tell_freed(self._tokens_came_free)
         self._background.append(asyncio.create_task(self.governing.keep_sweeping(), name="sweeper"))
         self._background.append(asyncio.create_task(keep_ledgers(self.governing.ledgers), name="ledgers"))
         await self.runs.start()
@@ -243,6 +240,10 @@ class Platform:
             self.runtimes.ensure_shipped()
         except InsulaError as error:
             _log.warning("runtimes_not_built", reason=error.message, hint=error.hint)
+
+    def _tokens_came_free(self, tenant: str) -> None:
+        """Calls that wait for their tenant's tokens may try again, once the ledger is done."""
+        asyncio.get_running_loop().call_soon(self.turnstiles.poke, tenant)
 
     def _recover_calls(self) -> None:
         """Bill the calls that a platform left under way when it died."""

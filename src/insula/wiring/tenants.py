@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from insula.governance.adapters.policies import SqlPolicies
 from insula.governance.adapters.sql import SqlLimits
 from insula.governance.adapters.weights import SqlWeights
+from insula.governance.ledger import Ledgers
 from insula.kernel.errors import NotFound
 from insula.kernel.ids import TenantId
 from insula.models import Entitlements
@@ -40,6 +41,7 @@ class Tenants:
     weights: SqlWeights
     policies: SqlPolicies
     entitlements: Entitlements
+    ledgers: Ledgers
     runs: RunService
 
     def create(self, tenant: TenantId, tier: Tier, overrides: Overrides) -> Tenant:
@@ -62,7 +64,9 @@ class Tenants:
         changed = await asyncio.to_thread(self.ground.registry.delete, tenant)
         cancelled = await self.runs.cancel_all(tenant)
         await self.runs.forget(tenant)
-        return await asyncio.to_thread(self._destroy, changed, cancelled)
+        receipt = await asyncio.to_thread(self._destroy, changed, cancelled)
+        self.ledgers.forget(tenant)
+        return receipt
 
     def mend(self) -> None:
         """Finish what a crash cut: keys of tenants just created, what is left of tenants deleted."""

@@ -17,6 +17,7 @@ from insula.governance.ledger.answer import (
 from insula.governance.ledger.keeper import keep_ledgers
 from insula.governance.ledger.ledgers import Ledgers
 from insula.governance.ledger.period import Budget
+from insula.governance.ledger.pool import TenantPool
 from insula.governance.ledger.reservation import State
 from insula.governance.ledger.standing import LedgerStanding
 from insula.governance.ledger.tenant_ledger import TenantLedger
@@ -38,6 +39,7 @@ __all__ = [
     "Stale",
     "State",
     "TenantLedger",
+    "TenantPool",
     "Ticked",
     "keep_ledgers",
 ]

@@ -211,6 +211,12 @@ class Book:
         self.limit = limit
         self.serve()
 
+    def align(self, settled: int) -> None:
+        """Take over what is settled from books that know it better; only ``free`` moves with it."""
+        self.free += self.settled - settled
+        self.settled = settled
+        self.serve()
+
     def renew(self, period: str) -> None:
         """Begin a period: nothing is settled yet, reservations and holds stay."""
         self.period = period

@@ -78,7 +78,7 @@ class Calls(Desk):
         size = hold.size
         self.book.settle(hold, used)
         answer = Settled(used, max(0, size - used), max(0, used - size))
-        self.memory.end_call(call, EndedCall(hold.first, 0, answer))
+        self.memory.end_call(call, EndedCall(self.book.now_us, hold.first, 0, answer))
         return answer
 
     def release(self, call: str, now_us: int) -> Settled:
@@ -108,16 +108,16 @@ class Calls(Desk):
         """Charge a lost call what it surely used; it may still turn up and settle the rest, once."""
         charged = min(hold.sure, hold.size)
         self.book.settle(hold, charged)
-        self.memory.end_call(hold.call, EndedCall(hold.first, charged, None))
+        self.memory.end_call(hold.call, EndedCall(self.book.now_us, hold.first, charged, None))
 
     def _settle_late(self, call: str, used: int) -> Settled:
         """Debit what a call used that expired before, or that nobody knows: no token is lost."""
-        ended = self.memory.calls.get(call) or EndedCall(0, 0, None)
+        ended = self.memory.calls.get(call) or EndedCall(0, 0, 0, None)
         if ended.answer is not None:
             return ended.answer
         more = max(0, used - ended.charged)
         self.book.use(None, more)
         self.book.totals.late += more
         answer = Settled(more, 0, more, late=True)
-        self.memory.end_call(call, EndedCall(ended.granted, ended.charged, answer))
+        self.memory.end_call(call, EndedCall(self.book.now_us, ended.granted, ended.charged, answer))
         return answer

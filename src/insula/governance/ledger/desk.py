@@ -34,7 +34,7 @@ class Desk:
             return before  # type: ignore[return-value]  # the same seq names the same operation
         answer = act()
         if not isinstance(answer, Refusal):
-            self.memory.note(key, seq, answer)
+            self.memory.note(key, seq, answer, self.book.now_us)
         return answer
 
     def _room(self, who: Reservation | None, want: int) -> int:

@@ -95,6 +95,16 @@ class Ledgers:
         """Look at a tenant's budget again: it was set, changed or taken away."""
         self._roster.changed(tenant)
 
+    def align(self, tenant: str, settled: int) -> None:
+        """Take over what the usage records say a tenant used in its period, if the ledger says otherwise.
+
+        After a crash, and for a budget that is set in the middle of a period: the records are the truth.
+        """
+        ledger = self._roster.find(tenant)
+        if ledger is not None and ledger.book.settled != settled:
+            _log.info("ledger_aligned", tenant=tenant, was=ledger.book.settled, settled=settled)
+            self._chronicle.note([tenant, "align", {"settled": settled}])
+
     def forget(self, tenant: str) -> None:
         """Drop a deleted tenant's ledger and what was learned of its agents."""
         self._roster.forget(tenant)
@@ -167,6 +177,14 @@ class Ledgers:
         return answer
 
     # Calls
+
+    def room(self, tenant: str, rid: str | None) -> int | None:
+        """Return the most that a call of a task could hold now; ``None`` without a budget. Reads only."""
+        ledger = self._roster.find(tenant)
+        if ledger is None:
+            return None
+        book = ledger.book
+        return book.room(book.open.get(rid) if rid is not None else None)
 
     def hold(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TypeVar
 
 from insula.governance.ledger.answer import Answer, Closed, Settled, Stale
 
@@ -11,7 +11,10 @@ ANSWERS_KEPT = 16
 """Answers kept per reservation: a repetition follows its original closely or not at all."""
 
 ENDED_KEPT = 1_024
-"""Ended calls, and ended reservations, that are remembered."""
+"""Ended calls, and ended reservations, that are remembered at most."""
+
+REMEMBER_US = 3_600_000_000
+"""How long they are remembered at most."""
 
 
 @dataclass(slots=True)
@@ -42,54 +45,89 @@ class EndedCall:
     ``granted`` was the first answer to its hold, ``charged`` is what its expiry debited.
     """
 
+    ended_us: int
     granted: int
     charged: int
     answer: Settled | None
 
 
-class Memory:
-    """Bounded, whatever comes: what lives is remembered, and the last ``ENDED_KEPT`` that ended.
+@dataclass(slots=True)
+class Past:
+    """What was answered to a reservation that has ended, or (``closed`` is ``None``) to a stranger."""
 
-    Keys of ``answers`` are the ids of open reservations; ``past`` has those of ended ones and of strangers.
+    ended_us: int
+    closed: Closed | None
+    answers: Answers
+
+
+_E = TypeVar("_E", Past, EndedCall)
+
+
+class Memory:
+    """Bounded, whatever comes: what lives is remembered, and for a while what has ended.
+
+    Keys of ``answers`` are the ids of open reservations. ``past`` and ``calls`` have the oldest first.
     """
 
-    __slots__ = ("answers", "calls", "closed", "past")
+    __slots__ = ("answers", "calls", "past")
 
     def __init__(self) -> None:
         self.answers: dict[str, Answers] = {}
-        self.past: dict[str, Answers] = {}
-        self.closed: dict[str, Closed] = {}
+        self.past: dict[str, Past] = {}
         self.calls: dict[str, EndedCall] = {}
 
     def recall(self, key: str, seq: int) -> Answer | None:
-        known = self.answers.get(key) or self.past.get(key)
+        known = self._of(key)
         return known.recall(seq) if known is not None else None
 
-    def note(self, key: str, seq: int, answer: Answer) -> None:
-        known = self.answers.get(key) or self.past.get(key)
+    def note(self, key: str, seq: int, answer: Answer, now_us: int) -> None:
+        known = self._of(key)
         if known is None:
-            known = self.past[key] = Answers()
-            _bound(self.past)
+            known = Answers()
+            _end(self.past, key, Past(now_us, None, known))
         known.note(seq, answer)
 
     def begin(self, key: str) -> None:
         """Keep what is answered to ``key`` until it ends, with what was answered to it before."""
-        self.closed.pop(key, None)
-        self.answers[key] = self.past.pop(key) if key in self.past else Answers()
+        before = self.past.pop(key, None)
+        self.answers[key] = before.answers if before is not None else Answers()
 
-    def end(self, key: str, closed: Closed) -> None:
+    def end(self, key: str, closed: Closed, now_us: int) -> None:
         """Keep what was answered to ``key`` for a while longer."""
-        self.past[key] = self.answers.pop(key)
-        self.closed[key] = closed
-        _bound(self.past)
-        _bound(self.closed)
+        _end(self.past, key, Past(now_us, closed, self.answers.pop(key)))
 
     def end_call(self, call: str, ended: EndedCall) -> None:
-        self.calls[call] = ended
-        _bound(self.calls)
+        _end(self.calls, call, ended)
+
+    def closed(self, key: str) -> Closed | None:
+        """Return what was answered when the reservation ended; ``None`` if it is open or not known."""
+        past = self.past.get(key)
+        return past.closed if past is not None else None
+
+    def has_old(self, now_us: int) -> bool:
+        """Whether there is something to forget."""
+        return _first_is_old(self.past, now_us) or _first_is_old(self.calls, now_us)
+
+    def forget_old(self, now_us: int) -> None:
+        """Forget what ended too long ago to be repeated."""
+        for kept in (self.past, self.calls):
+            while _first_is_old(kept, now_us):
+                del kept[next(iter(kept))]
+
+    def _of(self, key: str) -> Answers | None:
+        living = self.answers.get(key)
+        if living is not None:
+            return living
+        past = self.past.get(key)
+        return past.answers if past is not None else None
 
 
-def _bound(kept: dict[str, Any]) -> None:
-    """Forget the oldest when there are too many."""
+def _end(kept: dict[str, _E], key: str, ended: _E) -> None:
+    kept.pop(key, None)
+    kept[key] = ended
     if len(kept) > ENDED_KEPT:
         del kept[next(iter(kept))]
+
+
+def _first_is_old(kept: dict[str, Past] | dict[str, EndedCall], now_us: int) -> bool:
+    return bool(kept) and kept[next(iter(kept))].ended_us + REMEMBER_US <= now_us

@@ -2,16 +2,42 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple
+from collections.abc import Callable
+from dataclasses import fields
+from operator import attrgetter
 from typing import Any
 
 from insula.governance.ledger import answer as answers
-from insula.governance.ledger.answer import Answer, Closed, Settled
+from insula.governance.ledger.answer import (
+    Answer,
+    Claimed,
+    Closed,
+    Donated,
+    Drawn,
+    Exhausted,
+    Full,
+    Held,
+    Opened,
+    Settled,
+    Stale,
+)
 from insula.governance.ledger.book import Book, Moved
-from insula.governance.ledger.memory import Answers, EndedCall, Memory
+from insula.governance.ledger.memory import Answers, EndedCall, Memory, Past
 from insula.governance.ledger.reservation import Hold, Reservation, State
 
 VERSION = 1
+
+
+def _values(kind: Any) -> Callable[[Any], tuple[Any, ...]]:
+    """Return a function that reads all fields of a ``kind``: many times as quick as a deep copy."""
+    names = [field.name for field in fields(kind)]
+    if len(names) > 1:
+        return attrgetter(*names)
+    return lambda one: tuple(getattr(one, name) for name in names)
+
+
+_KINDS = (Claimed, Closed, Donated, Drawn, Exhausted, Full, Held, Opened, Settled, Stale)
+_VALUES = {kind: _values(kind) for kind in (*_KINDS, Reservation, Hold, Moved)}
 
 
 def pack(book: Book, memory: Memory) -> dict[str, Any]:
@@ -25,14 +51,19 @@ def pack(book: Book, memory: Memory) -> dict[str, Any]:
         "settled": book.settled,
         "free": book.free,
         "now_us": book.now_us,
-        "open": [list(astuple(one)) for one in book.open.values()],
-        "holds": [list(astuple(hold)) for hold in book.holds.values()],
+        "open": [_pack(one) for one in book.open.values()],
+        "holds": [_pack(hold) for hold in book.holds.values()],
         "queue": list(book.queue),
-        "totals": list(astuple(book.totals)),
-        "answers": _pack_answers(memory.answers),
-        "past": _pack_answers(memory.past),
-        "closed": [[rid, closed.used, closed.returned] for rid, closed in memory.closed.items()],
-        "calls": [_pack_call(call, ended) for call, ended in memory.calls.items()],
+        "totals": _pack(book.totals),
+        "answers": [[key, *_pack_answers(one)] for key, one in memory.answers.items()],
+        "past": [
+            [key, past.ended_us, past.closed and _pack(past.closed), *_pack_answers(past.answers)]
+            for key, past in memory.past.items()
+        ],
+        "calls": [
+            [call, ended.ended_us, ended.granted, ended.charged, ended.answer and _pack(ended.answer)]
+            for call, ended in memory.calls.items()
+        ],
     }
 
 
@@ -42,48 +73,39 @@ def unpack(state: dict[str, Any]) -> tuple[Book, Memory]:
         raise ValueError(f"a ledger of version {state['version']}; this program knows {VERSION}")
     book = Book(state["period"], state["limit"], state["overdraft"], state["idle_us"])
     book.settled, book.free, book.now_us = state["settled"], state["free"], state["now_us"]
-    for fields in state["open"]:
-        one = Reservation(*fields)
+    for values in state["open"]:
+        one = Reservation(*values)
         one.state = State(one.state)
         book.open[one.rid] = one
-    book.holds = {fields[0]: Hold(*fields) for fields in state["holds"]}
+    book.holds = {values[0]: Hold(*values) for values in state["holds"]}
     book.queue = dict.fromkeys(state["queue"])
     book.totals = Moved(*state["totals"])
     memory = Memory()
-    memory.answers, memory.past = _unpack_answers(state["answers"]), _unpack_answers(state["past"])
-    memory.closed = {rid: Closed(used, returned) for rid, used, returned in state["closed"]}
-    memory.calls = {call: _unpack_call(*ended) for call, *ended in state["calls"]}
+    memory.answers = {key: _unpack_answers(*packed) for key, *packed in state["answers"]}
+    memory.past = {
+        key: Past(ended_us, closed and Closed(*closed), _unpack_answers(*packed))
+        for key, ended_us, closed, *packed in state["past"]
+    }
+    memory.calls = {
+        call: EndedCall(ended_us, granted, charged, answer and Settled(*answer))
+        for call, ended_us, granted, charged, answer in state["calls"]
+    }
     return book, memory
 
 
-def _pack_answers(known: dict[str, Answers]) -> list[Any]:
-    return [
-        [key, one.horizon, [[seq, _pack_answer(given)] for seq, given in one.given.items()]]
-        for key, one in known.items()
-    ]
+def _pack(one: Any) -> list[Any]:
+    return list(_VALUES[type(one)](one))
 
 
-def _unpack_answers(packed: list[Any]) -> dict[str, Answers]:
-    return {
-        key: Answers(horizon, {seq: _unpack_answer(given) for seq, given in pairs})
-        for key, horizon, pairs in packed
-    }
+def _pack_answers(known: Answers) -> list[Any]:
+    given = [[seq, type(one).__name__, *_VALUES[type(one)](one)] for seq, one in known.given.items()]
+    return [known.horizon, given]
 
 
-def _pack_answer(given: Answer) -> list[Any]:
-    return [type(given).__name__, *astuple(given)]
+def _unpack_answers(horizon: int, given: list[Any]) -> Answers:
+    return Answers(horizon, {seq: _unpack_answer(name, values) for seq, name, *values in given})
 
 
-def _unpack_answer(packed: list[Any]) -> Answer:
-    name, *fields = packed
-    made: Answer = getattr(answers, name)(*fields)
+def _unpack_answer(name: str, values: list[Any]) -> Answer:
+    made: Answer = getattr(answers, name)(*values)
     return made
-
-
-def _pack_call(call: str, ended: EndedCall) -> list[Any]:
-    answer = None if ended.answer is None else list(astuple(ended.answer))
-    return [call, ended.granted, ended.charged, answer]
-
-
-def _unpack_call(granted: int, charged: int, answer: list[Any] | None) -> EndedCall:
-    return EndedCall(granted, charged, None if answer is None else Settled(*answer))

@@ -101,7 +101,7 @@ class Tasks(Desk):
         def shut() -> Closed:
             self.book.advance(now_us)
             who = self.book.open.get(rid)
-            return self._end(who) if who is not None else self.memory.closed.get(rid, Closed(0, 0))
+            return self._end(who) if who is not None else self.memory.closed(rid) or Closed(0, 0)
 
         return self._once(rid, seq, shut)
 
@@ -148,7 +148,7 @@ class Tasks(Desk):
     def _draw(self, rid: str | None, tokens: int, now_us: int) -> Drawn | Refusal:
         book = self.book
         book.advance(now_us)
-        if rid in self.memory.closed:
+        if rid is not None and self.memory.closed(rid) is not None:
             book.use(None, tokens)
             book.totals.late += tokens
             return Drawn(0, tokens, late=True)
@@ -161,5 +161,5 @@ class Tasks(Desk):
     def _end(self, who: Reservation) -> Closed:
         returned = self.book.remove(who)
         closed = Closed(who.used + who.beyond, returned)
-        self.memory.end(who.rid, closed)
+        self.memory.end(who.rid, closed, self.book.now_us)
         return closed

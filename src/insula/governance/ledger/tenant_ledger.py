@@ -42,14 +42,19 @@ class TenantLedger(Tasks, Calls):
         expired = tuple(one.rid for one in book.open.values() if one.dead(now))
         for rid in expired:
             self._end(book.open[rid])
+        self.memory.forget_old(now)
         return Ticked(book.sweep(), expired, lapsed)
 
     def due(self, now_us: int) -> bool:
         """Whether a tick would do anything now."""
         book = self.book
-        return any(hold.expires_us <= now_us for hold in book.holds.values()) or any(
-            one.dead(now_us) or (one.idle(now_us, book.idle_us) and (one.spare or one.rid in book.queue))
-            for one in book.open.values()
+        return (
+            self.memory.has_old(now_us)
+            or any(hold.expires_us <= now_us for hold in book.holds.values())
+            or any(
+                one.dead(now_us) or (one.idle(now_us, book.idle_us) and (one.spare or one.rid in book.queue))
+                for one in book.open.values()
+            )
         )
 
     def set_limit(self, limit: int, overdraft: int | None = None) -> None:
@@ -58,6 +63,11 @@ class TenantLedger(Tasks, Calls):
         if overdraft is not None:
             self.book.overdraft = overdraft
         self.book.resize(limit)
+
+    def align(self, settled: int) -> None:
+        """Take over what the usage records say was used in this period."""
+        assert settled >= 0
+        self.book.align(settled)
 
     @property
     def blank(self) -> bool:

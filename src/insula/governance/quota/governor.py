@@ -78,10 +78,10 @@ class Governor:
         hard = _admit(path, need, now)
         if hard is None:
             hard = self._refuse_unless_expiry_helps(path, need, now)
+        if path.pool is not None:
+            path.pool.hold(rid, need.run, hard.quota, need.charge.quota)
         grant = Grant(rid, path, need, hard, now, int(ttl_s * 1_000_000))
         grant.hold()
-        if path.pool is not None:
-            path.pool.hold(rid, need.run, hard.quota)
         self._live[rid] = grant
         if self._expired:
             self._expired.pop(rid, None)
@@ -268,6 +268,11 @@ class Governor:
         if path.meters:
             self._turn(path)
         return path
+
+    def ledgered(self, scope: Scope) -> bool:
+        """Whether a scope's calls draw on a ledger of its tenant."""
+        path = self._paths.get(scope.key) or self._path(scope, self._clock_us())
+        return path.pool is not None
 
     def in_flight(self) -> int:
         """Return how many reservations are running."""

@@ -63,6 +63,8 @@ class Level:
                 added.append((measure, self.buckets[measure]))
         for measure, name, kind, window in BUDGETS:
             limit = getattr(limits, name)
+            if limit is not None and kind == "quota":
+                limit += limits.overdraft_tokens or 0
             if limit is None:
                 self.budgets.pop(measure, None)
             elif measure in self.budgets:

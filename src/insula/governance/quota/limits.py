@@ -24,6 +24,7 @@ BOUNDS: Final[Mapping[str, tuple[int, int]]] = {
     "tokens_per_month": (1, 10**15),
     "nanousd_per_day": (1, 10**9 * NANO_USD),
     "nanousd_per_month": (1, 10**9 * NANO_USD),
+    "overdraft_tokens": (0, 10**15),
     "debt_percent": (0, 1_000),
     "queue_wait_s": (0, 3_600),
 }
@@ -64,7 +65,8 @@ class Limits:
     calls used beyond their estimates, which is a debt that refill repays.
 
     Budgets: ``tokens_per_day``, ``tokens_per_month`` (quota tokens), ``nanousd_per_day``,
-    ``nanousd_per_month``, each by the UTC calendar. They are never passed.
+    ``nanousd_per_month``, each by the UTC calendar. They are never passed. ``overdraft_tokens`` is how far
+    calls may go below a budget of tokens, and so is part of it.
 
     ``in_flight`` calls at once. Terms: ``strict`` estimates reserve all of ``max_tokens``;
     ``debt_percent`` of the burst is borne as debt before the level is held to strict estimates;
@@ -86,6 +88,7 @@ class Limits:
     tokens_per_month: int | None = None
     nanousd_per_day: int | None = None
     nanousd_per_month: int | None = None
+    overdraft_tokens: int | None = None
     strict: bool | None = None
     debt_percent: int | None = None
     queue_wait_s: int | None = None

@@ -16,8 +16,12 @@ class Pool(Protocol):
         """Return the most that a call of ``run`` may hold now. Reads only."""
         ...
 
-    def hold(self, call: str, run: str | None, tokens: int) -> None:
-        """Promise ``tokens`` to a call; the caller has seen that they are available."""
+    def hold(self, call: str, run: str | None, tokens: int, sure: int) -> None:
+        """Promise ``tokens`` to a call; the caller has seen that they are available.
+
+        ``sure`` (its input) is debited if the call is lost. Raises ``UnavailableError`` if the promise
+        cannot be written down.
+        """
         ...
 
     def extend(self, call: str, tokens: int) -> None:
