@@ -5,7 +5,21 @@ from __future__ import annotations
 import subprocess
 import sys
 
-ALL = ("footprint", "sandbox_start", "runs", "gateway", "governor", "ground")
+ALL = (
+    *(
+        "footprint",
+        "sandbox_start",
+        "runs",
+        "gateway",
+        "governor",
+        "books",
+        "ledger",
+        "fairness",
+        "policy",
+        "ground",
+    ),
+    "simulation",
+)
 
 
 def main() -> int:

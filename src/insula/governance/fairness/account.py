@@ -16,6 +16,7 @@ class Account:
     __slots__ = (
         "at_entitlement",
         "at_service",
+        "at_total",
         "at_us",
         "backlogged_us",
         "batch_waits",
@@ -48,4 +49,5 @@ class Account:
         self.worst_under = 0
         self.at_us: int | None = None
         self.at_service = 0
+        self.at_total = 0
         self.at_entitlement = 0.0

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from insula.governance.fairness.item import Slip
+from insula.governance.fairness.lane import Lane
 from insula.governance.fairness.race import Contender, Race
 
 
 class Flow(Contender):
     """One flow of one lane. Its counter is in plain units of cost: flows of a tenant weigh the same."""
 
-    __slots__ = ("blocked", "head", "in_flight", "race", "tail")
+    __slots__ = ("blocked", "head", "in_flight", "lane", "race", "tail")
 
-    def __init__(self, name: str, race: Race[Flow], blocked: bool) -> None:
+    def __init__(self, name: str, race: Race[Flow], lane: Lane, blocked: bool) -> None:
         super().__init__(name)
         self.race = race
+        self.lane = lane
         self.head: Slip | None = None
         self.tail: Slip | None = None
         self.in_flight = 0

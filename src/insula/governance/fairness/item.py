@@ -31,9 +31,9 @@ class Item:
 class Slip:
     """An item's place in the line, and what it has been charged.
 
+    ``weight`` is the tenant's at the charge, if there was one: a later correction is made at the same rate.
     ``after`` and ``before`` are its neighbours in the line of its flow; a line of its own for each flow would
-    take more memory than all the rest. ``weight`` is the tenant's at the charge: a later correction is made
-    at the same rate.
+    take more memory than all the rest.
     """
 
     __slots__ = (
@@ -49,6 +49,8 @@ class Slip:
         "weight",
     )
 
+    weight: Weight
+
     def __init__(self, item: Item, tenant: Tenant, flow: Flow, place: int, since_us: int) -> None:
         self.item = item
         self.tenant = tenant
@@ -59,7 +61,6 @@ class Slip:
         self.after: Slip | None = None
         self.queued = True
         self.charged = 0
-        self.weight: Weight = tenant.weight
 
     @property
     def price(self) -> int:

@@ -96,7 +96,6 @@ class Meter:
         self._service += cost
         self._entitlement += cost / self._weights
         account.service += cost
-        account.received += cost
 
     def corrected(self, tenant: Tenant, cost: int) -> None:
         """Note that what was charged before changed by ``cost``."""
@@ -105,8 +104,6 @@ class Meter:
         self._service += cost
         if self._backlogged:
             self._entitlement += cost / self._weights
-        if account.at_us is not None:
-            account.received += cost
 
     def erred(self, tenant: Tenant, units: int) -> None:
         """Note by how much an estimate was exceeded; negative when it was too high."""
@@ -147,12 +144,14 @@ class Meter:
 
     def _open(self, account: Account) -> None:
         account.at_us = self.now_us
-        account.at_service = self._service
+        account.at_service = account.service
+        account.at_total = self._service
         account.at_entitlement = self._entitlement
 
     def _close(self, account: Account) -> None:
         assert account.at_us is not None
         account.backlogged_us += max(0, self.now_us - account.at_us)
-        account.offered += self._service - account.at_service
+        account.received += account.service - account.at_service
+        account.offered += self._service - account.at_total
         account.entitled += account.weight * (self._entitlement - account.at_entitlement)
         account.at_us = None

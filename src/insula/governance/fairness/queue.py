@@ -205,10 +205,8 @@ class FairQueue:
         slip.queued = False
         tenant.in_flight += 1
         flow.in_flight += 1
-        if tenant.counter > self._race.time:
-            self._race.advance(tenant.counter)
-        if flow.counter > flow.race.time:
-            flow.race.advance(flow.counter)
+        tenant.start = tenant.counter
+        flow.start = flow.counter
         paid = slip.charged > 0
         if paid:
             self._meter.served(tenant, slip, 0, 0)

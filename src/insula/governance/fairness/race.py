@@ -25,15 +25,16 @@ Entry = tuple[int, int, str, Any]
 class Contender:
     """One who is served in turn. Ordered by counter, then by how long its head waits, then by name.
 
-    ``entry`` is its valid place in the heap while it contends, ``resting`` its place among those who have
-    nothing to do but are still remembered.
+    ``start`` is the counter at which it was served last. ``entry`` is its valid place in the heap while it
+    contends, ``resting`` its place among those who have nothing to do but are still remembered.
     """
 
-    __slots__ = ("counter", "entry", "name", "resting", "since_us")
+    __slots__ = ("counter", "entry", "name", "resting", "since_us", "start")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.counter = 0
+        self.start = 0
         self.since_us = 0
         self.entry: Entry | None = None
         self.resting: Entry | None = None
@@ -53,7 +54,7 @@ class Race(Generic[C]):
     Only a counter that falls needs a new entry at once.
     """
 
-    __slots__ = ("_awake", "_heap", "_highest", "_members", "_resting", "contending", "time")
+    __slots__ = ("_awake", "_heap", "_highest", "_members", "_resting", "_time", "contending")
 
     def __init__(self) -> None:
         self._members: dict[str, C] = {}
@@ -61,8 +62,8 @@ class Race(Generic[C]):
         self._resting: list[Entry] = []
         self._awake = 0
         self._highest = 0
+        self._time = 0
         self.contending = 0
-        self.time = 0
 
     def make(self, name: str) -> C:
         """Make a member that is not remembered."""
@@ -107,6 +108,8 @@ class Race(Generic[C]):
         if member.entry is not None:
             member.entry = None
             self.contending -= 1
+            if member.start > self._time:
+                self._time = member.start
 
     def moved(self, member: C) -> None:
         """Note that the counter of a contender, or its head, changed."""
@@ -142,18 +145,15 @@ class Race(Generic[C]):
             for entry in seen:
                 heappush(self._heap, entry)
 
+    @property
+    def time(self) -> int:
+        """The virtual time: the highest counter at which anybody was served."""
+        return max(self._time, max((entry[3].start for entry in self._heap), default=0))
+
     def floor(self) -> int:
         """Return the counter at which somebody enters who has no service on record."""
         first = self.first()
-        return self.time if first is None else first.counter
-
-    def advance(self, counter: int) -> None:
-        """Note that somebody was served at ``counter``; forget who rests below everybody that contends."""
-        if counter > self.time:
-            self.time = counter
-        resting = self._resting
-        while resting and resting[0][0] <= self._heap[0][0]:
-            self._forget(heappop(resting))
+        return self._time if first is None else first.counter
 
     def rest(self, member: C) -> None:
         """Note that ``member`` has nothing to do. It is forgotten once its return would lift it anyway.
@@ -165,26 +165,29 @@ class Race(Generic[C]):
             self._highest = member.counter
         if not self._awake:
             self._start_level()
-        elif member.counter <= self.floor():
+            return
+        floor = self.floor()
+        if member.counter <= floor:
             self._drop(member)
         else:
             entry = member.resting = (member.counter, 0, member.name, member)
             heappush(self._resting, entry)
-            if len(self._resting) > _REMEMBERED:
-                self._forget(heappop(self._resting))
+        self._forget_below(floor)
+
+    def _forget_below(self, floor: int) -> None:
+        resting = self._resting
+        while resting and (resting[0][0] <= floor or len(resting) > _REMEMBERED):
+            entry = heappop(resting)
+            if entry[3].resting is entry:
+                self._drop(entry[3])
 
     def _start_level(self) -> None:
-        self.time = max(self.time, self._highest)
+        self._time = max(self._time, self._highest)
         self._resting.clear()
         self._heap.clear()
         members, self._members = self._members, {}
         for member in members.values():
             self.gone(member)
-
-    def _forget(self, entry: Entry) -> None:
-        member = entry[3]
-        if member.resting is entry:
-            self._drop(member)
 
     def _drop(self, member: C) -> None:
         del self._members[member.name]

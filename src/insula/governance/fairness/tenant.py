@@ -30,6 +30,7 @@ class Tenant(Contender):
         "head",
         "in_flight",
         "interactive",
+        "latest",
         "queued",
         "skipped",
         "weight",
@@ -43,6 +44,7 @@ class Tenant(Contender):
         self.batch: Race[Flow] | None = None
         self.batch_order: deque[Slip] | None = None
         self.head: Slip | None = None
+        self.latest: Flow | None = None
         self.queued = 0
         self.in_flight = 0
         self.skipped = 0
@@ -56,8 +58,12 @@ class Tenant(Contender):
 
     def flow(self, lane: Lane, name: str) -> Flow:
         """Return the flow of that name in a lane, which from now on has something to do."""
+        latest = self.latest
+        if latest is not None and latest.lane is lane and latest.name == name and latest.head is not None:
+            return latest
         race = self.batch if lane is _BATCH else self.interactive
-        return (race or self._open_lane(lane)).awake(name)
+        latest = self.latest = (race or self._open_lane(lane)).awake(name)
+        return latest
 
     def in_batch(self, slip: Slip) -> None:
         """Note an item of the batch lane, so that it is found when it is old. Kept in order of arrival."""
@@ -111,10 +117,10 @@ class Tenant(Contender):
 
     def close(self) -> None:
         """Let go of the lanes, which know their tenant, for the sake of the garbage collector."""
-        self.interactive = self.batch = None
+        self.interactive = self.batch = self.latest = None
 
     def _open_lane(self, lane: Lane) -> _LaneRace:
-        race = _LaneRace(self)
+        race = _LaneRace(self, lane)
         if lane is _BATCH:
             self.batch = race
         else:
@@ -125,11 +131,12 @@ class Tenant(Contender):
 class _LaneRace(Race[Flow]):
     """The race between the flows of one lane."""
 
-    __slots__ = ("_tenant",)
+    __slots__ = ("_lane", "_tenant")
 
-    def __init__(self, tenant: Tenant) -> None:
+    def __init__(self, tenant: Tenant, lane: Lane) -> None:
         super().__init__()
         self._tenant = tenant
+        self._lane = lane
 
     def make(self, name: str) -> Flow:
-        return Flow(name, self, name in self._tenant.blocked_flows)
+        return Flow(name, self, self._lane, name in self._tenant.blocked_flows)
