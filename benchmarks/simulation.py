@@ -1,4 +1,4 @@
-"""What fair queuing and lending are worth, and that no promise breaks. Simulated: the same figures everywhere.
+"""What fair queuing and lending are worth, and that no promise breaks: the same figures on every machine.
 
 python -m benchmarks.simulation [--json] [--seed N]
 """

@@ -13,7 +13,7 @@ from insula.simulation.workloads import workload
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_day_of_2000_tenants() -> None:
-    work, service = workload("agents", 1, tenants=2000, hours=24, slots=2)
+    work, service = workload("agents", 1, tenants=2000, hours=24, slots=4)
     assert len({run.tenant for run in work.runs}) == 2000
     outcome = simulate(Setup(work, service, 1, faults.ALL), WFQ_DRF)
     assert outcome.violations.as_list() == []

@@ -70,7 +70,6 @@ class Admission:
         keys = tuple(key for _, key in scope.levels())
         self._limits.reserved(call.id, keys, prompt + call.estimate, prompt, self._clock() + ttl_us)
         self._calls[call.id] = call
-        self._surely_used(call, prompt)
 
     def ttl_us(self, call: Call) -> int:
         """Return how long a hold may live: twice what the longest possible answer takes, and a minute."""

@@ -75,12 +75,11 @@ def compose(
     until_us = int(hours * 3600 * SECOND_US)
     names = [f"t{number:04d}" for number in range(tenants)]
     sizes = [min(50.0, rng.paretovariate(1.5)) for _ in names]
-    sample = [graph(clients[n % len(clients)], rng) for n in range(200)]
-    mean_us = sum(service.duration_us(step) for steps in sample for step in steps) / len(sample)
-    wanted = load * service.slots * SECOND_US / mean_us
+    means = [_mean_us(client, rng, service) for client in clients]
     runs: list[Run] = []
     for number, (name, size) in enumerate(zip(names, sizes, strict=True)):
         client = clients[number % len(clients)]
+        wanted = load * service.slots * SECOND_US / means[number % len(clients)]
         start_s = rng.choice(client.busy()) * WINDOW_S
         scale = wanted * size / sum(sizes) / client.mean_rate(start_s, hours * 3600)
         arrivals = list(client.arrivals(rng, scale, until_us, start_s)) or [rng.randrange(until_us)]
@@ -90,6 +89,12 @@ def compose(
             runs.append(run)
     runs.sort(key=lambda run: (run.at_us, run.id))
     return Workload("agents", "composed from ServeGen clients", tuple(runs), _tenants(names, runs, rng))
+
+
+def _mean_us(client: Client, rng: random.Random, service: Service) -> int:
+    """Return about how long a client's runs hold a slot, all their calls together."""
+    sample = [graph(client, rng) for _ in range(20)]
+    return sum(service.duration_us(step) for steps in sample for step in steps) // len(sample)
 
 
 def _tenants(names: Sequence[str], runs: Sequence[Run], rng: random.Random) -> dict[str, Tenant]:

@@ -29,8 +29,10 @@ class LedgerPool:
         book.sweep()
         return book.room(book.open.get(run) if run is not None else None)
 
-    def hold(self, call: str, run: str | None, tokens: int) -> None:
-        self.ledger.hold(call, run, tokens, tokens, self._clock(), ttl_us=NEVER_IDLE_US)
+    def hold(self, call: str, run: str | None, tokens: int, sure: int) -> None:
+        """Promise ``tokens``; ``sure`` are charged if nobody settles."""
+        now = self._clock()
+        self.ledger.hold(call, run, tokens, tokens, now, sure=min(sure, tokens), ttl_us=NEVER_IDLE_US)
         self.check()
 
     def extend(self, call: str, tokens: int) -> None:

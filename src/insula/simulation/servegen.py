@@ -60,22 +60,29 @@ class Client:
         """Yield the microseconds at which requests come, at ``scale`` times the client's rate.
 
         The time between two is drawn from the gamma distribution of the window's rate and burstiness, the
-        rest of it carried into the next window in proportion. ``start_s`` is the time of day at 0.
+        rest of it carried into the next window in proportion. The first is what is left of such a time at a
+        random moment, else a bursty client would always begin with a burst. ``start_s``: time of day at 0.
         """
-        owed, at_s, end_s = rng.expovariate(1.0), 0.0, until_us / SECOND_US
+        shape = self._shape(start_s // WINDOW_S)
+        owed = rng.gammavariate(shape + 1, 1 / shape) * rng.random()
+        at_s, end_s = 0.0, until_us / SECOND_US
         while at_s < end_s:
             window = int((at_s + start_s) // WINDOW_S) % len(self.rates)
             rate = self.rates[window] * scale
             left_s = WINDOW_S - (at_s + start_s) % WINDOW_S or WINDOW_S
-            if owed > rate * left_s:
+            if owed >= rate * left_s:
                 owed -= rate * left_s
                 at_s += left_s
                 continue
             at_s += owed / rate
             if at_s < end_s:
                 yield int(at_s * SECOND_US)
-            shape = 1 / max(self.bursts[window], 0.05) ** 2
+            shape = self._shape(window)
             owed = rng.gammavariate(shape, 1 / shape)
+
+    def _shape(self, window: int) -> float:
+        """Return the shape of the gamma distribution with the window's coefficient of variation."""
+        return 1 / max(self.bursts[window % len(self.bursts)], 0.05) ** 2
 
 
 def draw(quantiles: Sequence[int], rng: random.Random) -> int:
