@@ -57,6 +57,7 @@ class Court:
         self.unchecked = 0
         self.allowed: Counter[str] = Counter()
         self.ends: dict[str, Closed] = {}
+        self.ended_us: dict[str, int] = {}
 
     def check(self, law: str, holds: bool, told: str, *seen: object) -> None:
         if not holds:
@@ -133,7 +134,8 @@ class Court:
             self.debited += answer.used
             self.unchecked += answer.used if answer.late else answer.overrun
         if isinstance(answer, Held):
-            self.allowed[given["call"]] += answer.granted
+            before_it = self.allowed[given["call"]] if name == "raise_hold" else 0
+            self.allowed[given["call"]] = before_it + answer.granted
         if name == "roll" and answer:
             self.debited = self.unchecked = 0
         if name == "open" and isinstance(answer, Opened):
@@ -146,12 +148,18 @@ class Court:
             if given["rid"] in before.unused:
                 self.check("L5", given["rid"] not in self.ledger.book.open, "closed and still there")
                 self.check("L5", answer.returned == before.unused[given["rid"]], "returned another amount")
-                self.ends[given["rid"]] = answer
+                self._note_end(given["rid"], answer)
         if name == "tick":
             for rid in answer.expired:
-                self.ends[rid] = self.ledger.memory.closed[rid]
+                self._note_end(rid, self.ledger.memory.closed(rid) or Closed(0, 0))
+            long_ago = self.ledger.book.now_us - 3_600 * SECOND
+            self.ends = {rid: end for rid, end in self.ends.items() if self.ended_us[rid] > long_ago}
             for call in answer.lapsed:
                 self.debited += self.ledger.memory.calls[call].charged
+
+    def _note_end(self, rid: str, closed: Closed) -> None:
+        self.ends[rid] = closed
+        self.ended_us[rid] = self.ledger.book.now_us
 
     def _count(self, name: str, given: dict[str, Any], before: Seen, answer: Any) -> None:
         book = self.ledger.book

@@ -201,6 +201,18 @@ def test_a_lower_limit_takes_nothing_from_who_has_it() -> None:
     assert (one.book.free, one.book.overdraft) == (700, 7)
 
 
+def test_what_ended_long_ago_is_forgotten() -> None:
+    one = ledger()
+    one.open("a", 10, 1, 0)
+    one.close("a", 0)
+    one.hold("c", None, 10, 1, 0)
+    one.settle("c", 1, SECOND)
+    assert not one.due(3_599 * SECOND)
+    assert one.due(3_600 * SECOND)
+    one.tick(3_601 * SECOND)
+    assert (one.memory.past, one.memory.calls) == ({}, {})
+
+
 def test_memory_is_bounded() -> None:
     one = ledger(limit=10**9)
     for number in range(3_000):
@@ -211,4 +223,4 @@ def test_memory_is_bounded() -> None:
         one.settle(f"c{number}", 1, 0)
         one.close(f"r{number}", 0)
     memory = one.memory
-    assert max(map(len, (memory.answers, memory.past, memory.closed, memory.calls))) <= 1_024
+    assert max(map(len, (memory.answers, memory.past, memory.calls))) <= 1_024
