@@ -45,6 +45,7 @@ class LimitsChange(Body):
     tokens_per_month: Tokens = None
     usd_per_day: MoneyGiven = None
     usd_per_month: MoneyGiven = None
+    overdraft_tokens: Figure = Field(None, description="How far below a token budget calls may go.")
     strict: bool | None = Field(None, description="Reserve all of max_tokens.")
     debt_percent: Figure = Field(None, description="Debt borne, in percent of the burst.")
     queue_wait_s: Figure = Field(None, description="How long a call refused for now may wait.")
@@ -70,6 +71,7 @@ class LimitsView(View):
     tokens_per_month: int | None
     usd_per_day: Money
     usd_per_month: Money
+    overdraft_tokens: int | None
     strict: bool | None
     debt_percent: int | None
     queue_wait_s: int | None

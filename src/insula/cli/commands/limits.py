@@ -59,6 +59,10 @@ def set_(
     output_tpm_burst: Annotated[
         int | None, typer.Option(metavar="N", help="Output tokens at once after a pause.")
     ] = None,
+    overdraft_tokens: Annotated[
+        int | None,
+        typer.Option("--overdraft", metavar="N", help="How far calls may go below a token budget."),
+    ] = None,
     strict: Annotated[
         bool | None, typer.Option("--strict/--learned", help="Reserve all of max_tokens, or what calls use.")
     ] = None,
@@ -84,7 +88,8 @@ def set_(
         "tokens_per_day": tokens_per_day, "tokens_per_month": tokens_per_month,
         "usd_per_day": usd_per_day, "usd_per_month": usd_per_month, "rpm_burst": rpm_burst,
         "tpm_burst": tpm_burst, "input_tpm_burst": input_tpm_burst, "output_tpm_burst": output_tpm_burst,
-        "strict": strict, "debt_percent": debt_percent, "queue_wait_s": queue_wait_s,
+        "overdraft_tokens": overdraft_tokens, "strict": strict, "debt_percent": debt_percent,
+        "queue_wait_s": queue_wait_s,
     }  # fmt: skip
     changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     changes |= {name.replace("-", "_"): None for name in unlimited or []}
@@ -150,6 +155,8 @@ def _in_words(limits: dict[str, Any]) -> str:
 def _absent(name: str) -> str:
     if name.endswith("_burst"):
         return "a minute's worth"
+    if name == "overdraft_tokens":
+        return "none"
     if name in ("strict", "debt_percent", "queue_wait_s"):
         return "as the level above"
     return "as the tier says" if name == "effective_from" else "unlimited"
