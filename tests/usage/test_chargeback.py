@@ -2,76 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
-from collections.abc import Awaitable, Callable
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from insula.identity import Authority, SigningKeys, Usage, VerifiedContext
-from insula.identity.adapters.sql import SqlKeyStore
-from insula.kernel.clock import ManualClock
 from insula.kernel.errors import AlreadyExists, InvalidRequest, NotFound
-from insula.kernel.ids import TenantId
 from insula.kernel.money import NANO_USD, usd
-from insula.storage import ControlDatabase
-from insula.tenancy import Tier, Trust
-from insula.tenancy.adapters.sql import SqlRegistry
-from insula.usage import UNPRICED, Outbox, PriceBook, Recorder, Rerating
-from insula.usage.adapters.costs import SqlCosts
-from insula.usage.adapters.sql import SqlBooks
-from insula.usage.chargeback import Chargeback
+from insula.usage import UNPRICED, PriceBook, Rerating
 from insula.usage.focus import COLUMNS
 from insula.usage.period import Month
 from insula.usage.shared_cost import Basis, SharedCost
 
-TENANTS = (TenantId("acme"), TenantId("blue"), TenantId("cyan"))
+TENANTS = ("acme", "blue", "cyan")
 SEPTEMBER = Month.parse("2026-09")
 
 
-class OpenSealer:
-    """Keys of this test may lie open."""
-
-    def seal(self, aad: bytes, plaintext: bytes) -> bytes:
-        return plaintext
-
-    def unseal(self, aad: bytes, sealed: bytes) -> bytes:
-        return sealed
-
-
-class Office:
-    """Books, shared costs, and an authority that vouches for three tenants."""
-
-    def __init__(self, home: Path) -> None:
-        self.clock = ManualClock(SEPTEMBER.next.begin + 5)
-        control = ControlDatabase(home / "control.db")
-        registry = SqlRegistry(control, Trust.INTERNAL, self.clock)
-        for tenant in TENANTS:
-            registry.create(tenant, Tier.PRO)
-        store = SqlKeyStore(control)
-        keys = SigningKeys(store, OpenSealer(), self.clock)
-        self.authority = Authority(keys, registry, self.clock, store, lambda _refusal: None)
-        self.books = SqlBooks(control)
-        self.recorder = Recorder(Outbox(home / "usage"), self.books, linger_s=30)
-        self.chargeback = Chargeback(self.recorder, self.books, SqlCosts(control), self.clock)
-
-    def context(self, tenant: TenantId) -> VerifiedContext[Usage]:
-        token = self.authority.mint(tenant, "operator/op1", Usage)
-        context: VerifiedContext[Usage] = self.authority.verifier(Usage).verify(token)
-        return context
-
-
-def in_office(home: Path, scenario: Callable[[Office], Awaitable[None]]) -> None:
-    async def hours() -> None:
-        office = Office(home)
-        await office.recorder.start()
-        await scenario(office)
-        await office.recorder.stop()
-
-    asyncio.run(asyncio.wait_for(hours(), 30))
+def let_september_end(office: Any) -> None:
+    office.clock.advance(SEPTEMBER.next.begin + 5 - office.clock.now())
 
 
 def calls(make: Any, seed: int, count: int = 80) -> list[Any]:
@@ -93,8 +42,9 @@ def calls(make: Any, seed: int, count: int = 80) -> list[Any]:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_invoices_are_the_sum_of_events_and_of_what_is_shared(make: Any, tmp_path: Path, seed: int) -> None:
-    async def scenario(office: Office) -> None:
+def test_invoices_are_the_sum_of_events_and_of_what_is_shared(make: Any, in_office: Any, seed: int) -> None:
+    async def scenario(office: Any) -> None:
+        let_september_end(office)
         events = calls(make, seed)
         for event in events:
             office.recorder.record(event)
@@ -124,11 +74,12 @@ def test_invoices_are_the_sum_of_events_and_of_what_is_shared(make: Any, tmp_pat
         shared = await office.chargeback.shared(SEPTEMBER)
         assert [sum(parts.values()) for _, parts in shared] == [cost.nanousd for cost in costs]
 
-    in_office(tmp_path, scenario)
+    in_office(scenario)
 
 
-def test_a_month_that_runs_is_preliminary_and_one_to_come_is_refused(make: Any, tmp_path: Path) -> None:
-    async def scenario(office: Office) -> None:
+def test_a_month_that_runs_is_preliminary_and_one_to_come_is_refused(make: Any, in_office: Any) -> None:
+    async def scenario(office: Any) -> None:
+        let_september_end(office)
         acme = office.context(TENANTS[0])
         assert (await office.chargeback.invoice(acme, SEPTEMBER.next)).as_dict()["preliminary"] is True
         for refused in (
@@ -140,11 +91,12 @@ def test_a_month_that_runs_is_preliminary_and_one_to_come_is_refused(make: Any, 
             assert error.value.field == "month"
         assert str(office.chargeback.month(None)) == "2026-10"
 
-    in_office(tmp_path, scenario)
+    in_office(scenario)
 
 
-def test_lines_are_by_app_agent_and_model_with_their_days(make: Any, tmp_path: Path) -> None:
-    async def scenario(office: Office) -> None:
+def test_lines_are_by_app_agent_and_model_with_their_days(make: Any, in_office: Any) -> None:
+    async def scenario(office: Any) -> None:
+        let_september_end(office)
         for number, day in enumerate((3, 1, 2)):
             office.recorder.record(make(number, timestamp=SEPTEMBER.begin + day * 86_400, app_id="shop"))
         office.recorder.record(make(9, timestamp=SEPTEMBER.begin, model_id="m2"))
@@ -154,11 +106,12 @@ def test_lines_are_by_app_agent_and_model_with_their_days(make: Any, tmp_path: P
         assert told["lines"][1]["last_day"] == "2026-09-04"
         assert told["total_usd"] == "0.000004936" and told["total_nanousd"] == 4 * 1_234
 
-    in_office(tmp_path, scenario)
+    in_office(scenario)
 
 
-def test_a_shared_cost_is_recorded_once_and_can_be_taken_back(tmp_path: Path) -> None:
-    async def scenario(office: Office) -> None:
+def test_a_shared_cost_is_recorded_once_and_can_be_taken_back(in_office: Any) -> None:
+    async def scenario(office: Any) -> None:
+        let_september_end(office)
         cost = SharedCost("gpu", SEPTEMBER, 10, Basis.COST)
         await office.chargeback.share(cost)
         with pytest.raises(AlreadyExists):
@@ -168,11 +121,12 @@ def test_a_shared_cost_is_recorded_once_and_can_be_taken_back(tmp_path: Path) ->
         with pytest.raises(NotFound):
             await office.chargeback.unshare(SEPTEMBER, "gpu")
 
-    in_office(tmp_path, scenario)
+    in_office(scenario)
 
 
-def test_calls_of_an_unpriced_model_are_rated_when_its_price_is_known(make: Any, tmp_path: Path) -> None:
-    async def scenario(office: Office) -> None:
+def test_calls_of_an_unpriced_model_are_rated_when_its_price_is_known(make: Any, in_office: Any) -> None:
+    async def scenario(office: Any) -> None:
+        let_september_end(office)
         acme = office.context(TENANTS[0])
         for number, day in enumerate((0, 29.99, 30)):
             moment = SEPTEMBER.begin + day * 86_400
@@ -190,4 +144,4 @@ def test_calls_of_an_unpriced_model_are_rated_when_its_price_is_known(make: Any,
                 await rerating.rerate(acme, since, until)
             assert refused.value.field == field
 
-    in_office(tmp_path, scenario)
+    in_office(scenario)

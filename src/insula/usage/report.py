@@ -15,7 +15,7 @@ from insula.usage.recorder import Recorder
 from insula.usage.row import UsageRow
 
 
-class Ledger(Protocol):
+class Totals(Protocol):
     """What reports ask of the books. Blocking."""
 
     def periods(self, tenant: str, by: Period, since: str | None, until: str | None) -> list[UsageRow]: ...
@@ -33,9 +33,9 @@ class UsageReport:
 class UsageReports:
     """Answers for one verified tenant at a time. Everything recorded before the question is in the answer."""
 
-    def __init__(self, recorder: Recorder, ledger: Ledger, clock: Clock) -> None:
+    def __init__(self, recorder: Recorder, totals: Totals, clock: Clock) -> None:
         self._recorder = recorder
-        self._ledger = ledger
+        self._totals = totals
         self._clock = clock
 
     async def report(
@@ -56,11 +56,11 @@ class UsageReports:
         if first is not None and last is not None and first > last:
             raise InvalidRequest("since is after until", hint="swap them", field="since")
         await self._recorder.flush()
-        rows = await asyncio.to_thread(self._ledger.periods, tenant, by, first, last)
+        rows = await asyncio.to_thread(self._totals.periods, tenant, by, first, last)
         return UsageReport(tuple(rows), sum(rows, UsageRow()))
 
     async def run_total(self, ctx: VerifiedContext[Usage], run: RunId) -> UsageRow:
         """Return the totals of one of the tenant's runs; zeros if it made no call."""
         tenant = require(ctx, Usage, self._clock.now())
         await self._recorder.flush()
-        return await asyncio.to_thread(self._ledger.run, tenant, run)
+        return await asyncio.to_thread(self._totals.run, tenant, run)

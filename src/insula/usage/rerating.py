@@ -17,7 +17,7 @@ from insula.usage.recorder import Recorder
 _DAY_S = 86_400.0
 
 
-class Ledger(Protocol):
+class Corrected(Protocol):
     """Where corrections are written. Blocking."""
 
     def rerate(self, tenant: str, rate: Rate, since: float, until: float, now: float) -> Rerated: ...
@@ -29,9 +29,9 @@ class Rerating:
     It remembers the rates of one moment for each model, and here the moments are long ago.
     """
 
-    def __init__(self, recorder: Recorder, ledger: Ledger, prices: PriceBook, clock: Clock) -> None:
+    def __init__(self, recorder: Recorder, books: Corrected, prices: PriceBook, clock: Clock) -> None:
         self._recorder = recorder
-        self._ledger = ledger
+        self._books = books
         self._prices = prices
         self._clock = clock
 
@@ -47,7 +47,7 @@ class Rerating:
         if end <= begin:
             raise InvalidRequest("since is after until", hint="swap them", field="since")
         await self._recorder.flush()
-        return await asyncio.to_thread(self._ledger.rerate, tenant, self._rate, begin, end, now)
+        return await asyncio.to_thread(self._books.rerate, tenant, self._rate, begin, end, now)
 
     def _rate(self, event: UsageEvent) -> tuple[int, str]:
         return self._prices.cost_at(event.started_at, event.provider, event.model_id, event.tokens)
