@@ -13,7 +13,10 @@ from insula.kernel.errors import InvalidRequest
 from insula.usage.tokens import MOST_TOKENS, check_parts, shown
 
 MOST_NANOUSD: Final = 10**15
-"""A million dollars; for the fair queue, in nanoseconds, twelve days of a whole resource."""
+"""A million dollars: no single call costs more."""
+
+MOST_FAIR_NS: Final = 10**16
+"""A third of a year of a whole resource: the fair queue charges no single call more."""
 
 KINDS: Final = frozenset({"llm", "tool", "sandbox", "embedding"})
 SOURCES: Final = frozenset({"provider", "estimated", "partial"})
@@ -35,10 +38,10 @@ _COUNTS = (
     *_PARTS,
     *("quota_tokens", "input_quota_tokens", "output_quota_tokens", "ledger_tokens", "queue_ms", "attempt"),
 )
-_SUMS = ("cost_nanousd", "fair_cost", "fair_charged")
+_MOSTS = {"cost_nanousd": MOST_NANOUSD, "fair_cost": MOST_FAIR_NS, "fair_charged": MOST_FAIR_NS}
 _TIMES = ("timestamp", "started_at")
 
-_FIELDS = (*_REQUIRED, *_FREE, *_WORDS, *_OPTIONAL, *_COUNTS, *_SUMS, *_TIMES)
+_FIELDS = (*_REQUIRED, *_FREE, *_WORDS, *_OPTIONAL, *_COUNTS, *_MOSTS, *_TIMES)
 _fields = attrgetter(*_FIELDS)
 _TEXTS_END = len(_REQUIRED) + len(_FREE) + len(_WORDS)
 _OPTIONAL_END = _TEXTS_END + len(_OPTIONAL)
@@ -107,9 +110,9 @@ def _check_figures(values: tuple[Any, ...]) -> None:
     check_parts(*counts[: len(_PARTS)])
     *sums, ended, started = values[_COUNTS_END:]
     if min(sums) < 0 or max(sums) > MOST_NANOUSD:
-        for name, value in zip(_SUMS, sums, strict=True):
-            if not 0 <= value <= MOST_NANOUSD:
-                _blame(name, value, f"give a whole number from 0 to {MOST_NANOUSD}")
+        for (name, most), value in zip(_MOSTS.items(), sums, strict=True):
+            if not 0 <= value <= most:
+                _blame(name, value, f"give a whole number from 0 to {most}")
     if not 0 <= ended < _END_OF_TIME:
         _blame("timestamp", ended, "give seconds since the epoch")
     if not 0 <= started < _END_OF_TIME:
