@@ -21,23 +21,36 @@ except ImportError:
     get_binary_path = None
 
 
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
 class Server:
     """One server process. Its socket stays the same when it is started again."""
 
-    def __init__(self, directory: Path, *, keeps: bool = False, replica_of: Path | None = None) -> None:
+    def __init__(
+        self, directory: Path, *, keeps: bool = False, port: bool = False, replica_of: int = 0
+    ) -> None:
         self.directory = directory
         self.socket = directory / "s"
         self.address = f"unix://{self.socket}"
         self.keeps = keeps
+        self.port = free_port() if port or replica_of else 0
+        self.replica_of = replica_of
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> Server:
         command = [
-            str(get_binary_path()), "--port", "0", "--unixsocket", str(self.socket), "--save", "",
+            str(get_binary_path()), "--port", str(self.port), "--bind", "127.0.0.1",
+            "--unixsocket", str(self.socket), "--save", "", "--repl-diskless-sync-delay", "0",
             "--dir", str(self.directory), "--daemonize", "no", "--loglevel", "warning",
         ]  # fmt: skip
         if self.keeps:
             command += ["--appendonly", "yes", "--appendfsync", "always"]
+        if self.replica_of:
+            command += ["--replicaof", f"127.0.0.1 {self.replica_of}"]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         end = time.monotonic() + 10
         while b"PONG" not in self.say(b"PING"):

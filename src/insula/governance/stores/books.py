@@ -13,6 +13,7 @@ import structlog
 
 from insula.governance.quota.meter import HOUR_S, Meter, Use
 from insula.governance.stores.exchange import Code, Exchange
+from insula.governance.stores.fallback import unavailable
 from insula.governance.stores.known import Known
 from insula.governance.stores.record import write_meter
 
@@ -42,7 +43,10 @@ class Books:
         return len(self._under_way)
 
     def sow(self, keys: Iterable[str]) -> asyncio.Future[list[bool]]:
-        """Tell the store what the books say of these levels; whether each was told."""
+        """Tell the store what the books say of these levels; whether each was told, or the store is away.
+
+        Raises ``EnforcementUnavailable`` if the books cannot be read.
+        """
         return asyncio.gather(*(self._one(key) for key in keys))
 
     def adjust(self, key: str) -> None:
@@ -67,16 +71,21 @@ class Books:
         task = self._under_way.get(key)
         if task is None:
             task = self._under_way[key] = asyncio.ensure_future(self._read(key))
-            task.add_done_callback(lambda _task: self._under_way.pop(key, None))
+            task.add_done_callback(lambda task: self._end(key, task))
         return task
 
+    def _end(self, key: str, task: asyncio.Task[bool]) -> None:
+        del self._under_way[key]
+        if not task.cancelled():
+            task.exception()  # whoever waits has it too; after a mere change of limits nobody does
+
     async def _read(self, key: str) -> bool:
-        read_us = self._exchange.server_us()
+        read_us = self._exchange.moment_us()
         try:
             rows = await self._seed(key)
         except Exception as error:
             _log.warning("limits_books_unread", level=key, error=str(error)[:200])
-            return False
+            raise unavailable("what was used so far cannot be read from the books") from error
         meter = Meter(read_us // _HOUR_US)
         meter.load(rows)
         told: asyncio.Future[bool] = asyncio.get_running_loop().create_future()

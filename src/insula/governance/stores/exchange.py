@@ -20,6 +20,7 @@ from insula.governance.stores.wire import GONE, OnReply, Wire, bulk
 
 _log = structlog.get_logger()
 _LOOKED_AT = 100
+_STEP_US = 1_000_000
 
 
 class Code(IntEnum):
@@ -54,6 +55,7 @@ class Exchange:
         self._clock_us = clock_us
         self._now_us = now_us
         self._offset_us = 0
+        self._latest_us = 0
         self._calls = prefix + b"c:"
         self.ground_key = prefix + b"m"
         self._base = bulk(self.ground_key, prefix + b"x")
@@ -61,11 +63,20 @@ class Exchange:
     @property
     def up(self) -> bool:
         """Whether there is a connection."""
-        return self.link.wire is not None
+        wire = self.link.wire
+        return wire is not None and not wire.gone
 
     def server_us(self) -> int:
         """The store's clock, as well as it is known here: microseconds since the epoch."""
         return self._now_us() if self._now_us else self._clock_us() + self._offset_us
+
+    def moment_us(self) -> int:
+        """Name this moment by the store's clock. Small corrections of it never change the order of moments."""
+        now = self.server_us()
+        if self._now_us is None and now <= self._latest_us < now + _STEP_US:
+            now = self._latest_us + 1
+        self._latest_us = now
+        return now
 
     def set_clock(self, server_us: int) -> None:
         """The store's clock stood at ``server_us`` a moment ago."""

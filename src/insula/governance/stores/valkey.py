@@ -306,11 +306,12 @@ class ValkeyStore:
 
     def _read_books(self, call: Call, keys: list[str]) -> None:
         def then(done: asyncio.Future[list[bool]]) -> None:
-            if not done.cancelled() and all(done.result()):
-                self._ask(call)
-            else:
+            error = None if done.cancelled() else done.exception()
+            if isinstance(error, InsulaError):
                 self.outages.failed_closed += 1
-                self._refuse(call, unavailable("what was used so far cannot be read from the books"))
+                self._refuse(call, error)
+            else:
+                self._ask(call)
 
         self._books.sow(keys).add_done_callback(then)
 
@@ -319,6 +320,9 @@ class ValkeyStore:
         self._tell(call, "cancel")
         if call.answer.cancelled() or call.state is State.ENDED:
             self._calls.pop(call.rid, None)
+        elif self.connected:
+            self.outages.failed_closed += 1
+            self._refuse(call, unavailable("the store of limits gives no answer"))
         else:
             self._alone(call)
 
@@ -344,7 +348,7 @@ class ValkeyStore:
     def _tell(self, call: Call, what: What) -> None:
         if what != "cancel":
             call.sent = True
-        self._outgoing.tell(call, what, self._exchange.server_us(), up=self.connected)
+        self._outgoing.tell(call, what, self._exchange.moment_us(), up=self.connected)
 
     def _transmit(self, note: Note) -> None:
         if not self.connected:
@@ -367,6 +371,7 @@ class ValkeyStore:
             found = self._exchange.read(reply)
             if found is not None and found[0] == Code.DONE:
                 call.registered = True
+                self._known.learn(call.route, found[2:])
 
         self._exchange.register(call, take)
 
