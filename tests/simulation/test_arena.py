@@ -37,7 +37,7 @@ def test_everything_promised_held_and_was_looked_at(arena: dict[str, Any]) -> No
     assert arena["overshoot"] == 0
     assert 0 < arena["bound_ratio"] <= 1
     assert arena["violations"] == []
-    for name in ("P1", "P3", "Q1", "Q2", "Q4", "M1", "M4", "C2"):
+    for name in ("P1", "P3", "Q1", "Q2", "Q4", "D4", "M1", "M4", "C2"):
         assert policy(arena, "wfq+drf")["checks"][name] > 0
     assert policy(arena, "fifo")["gap"]["ratio"] > 1
 
@@ -51,9 +51,13 @@ def test_no_call_is_lost_and_every_policy_costs_the_same(arena: dict[str, Any]) 
     assert gated["calls"] + gated["refusals"]["calls"] == 1500
 
 
-def test_with_lengths_known_the_gap_comes_near_its_bound() -> None:
-    known = compare("arena", 1, policies=["wfq", "wfq+drf"], learned=False).report
-    assert 0.5 < known["bound_ratio"] <= 1
+def test_with_lengths_known_the_gap_comes_near_its_bound_and_a_line_breaks_it() -> None:
+    known = compare("arena", 1, policies=["fifo", "wfq+drf"], learned=False)
+    assert 0.5 < known.report["bound_ratio"] <= 1
+    line, fair = (outcome.gap for outcome in known.outcomes)
+    assert fair.shortfall <= fair.bound()
+    assert line.worst > 10 * line.bound()
+    assert line.shortfall > line.bound()
 
 
 def test_the_same_seed_gives_the_same_bytes() -> None:

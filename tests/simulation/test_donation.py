@@ -18,9 +18,7 @@ def test_nothing_is_refused_early_when_idle_reservations_lend() -> None:
 
 
 def test_both_adds_the_comparison_to_the_report() -> None:
-    report = compare(
-        "agents", 1, policies=["wfq+drf"], slots=4, tenants=10, hours=0.3, donation="both"
-    ).report
+    report = compare("agents", 1, policies=["wfq+drf"], slots=2, tenants=6, hours=0.2, donation="both").report
     assert report["lending"]["ratio"] <= 0.1
     assert report["without_donation"]["donated_tokens"] == 0
     assert report["donation"] is True

@@ -14,7 +14,7 @@ from insula.simulation.plots import draw
 
 @pytest.fixture(scope="module")
 def comparison() -> Comparison:
-    return compare("agents", 1, slots=4, tenants=12, hours=0.2)
+    return compare("agents", 1, policies=["fifo", "wfq+drf"], slots=2, tenants=8, hours=0.2)
 
 
 def test_three_plots_in_two_formats(comparison: Comparison, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from insula.governance import PLATFORM, Governor, Limits
 from insula.governance.quota.pool import Pool
@@ -21,7 +21,7 @@ from insula.simulation.measure import Measures
 from insula.simulation.policies import Policy
 from insula.simulation.rate import RateGate
 from insula.simulation.service import Service
-from insula.simulation.station import Station
+from insula.simulation.station import Fits, Start, Station
 from insula.simulation.timeline import GatewayClock, Timeline
 from insula.simulation.work import SECOND_US, Workload
 
@@ -70,7 +70,6 @@ class Outcome:
     donated: int
     rpm: int | None = None
     sandbox_gap: Gap | None = None
-    extra: dict[str, int] = field(default_factory=dict)
 
 
 def simulate(setup: Setup, policy: Policy) -> Outcome:
@@ -114,9 +113,13 @@ class _Simulation:
     def _outcome(self) -> Outcome:
         gap, sandbox_gap = self._gaps
         if self._policy.fair:
-            for name, one in (("Q1", gap), ("Q1 sandboxes", sandbox_gap)):
-                told = "gap {} above its bound {}"
-                self._violations.check(name, one.worst <= one.bound(), told, one.worst, one.bound())
+            for one in (gap, sandbox_gap):
+                bound = one.bound()
+                self._violations.check(
+                    "Q1", one.worst <= bound, "gap {} above its bound {}", one.worst, bound
+                )
+                told = "a tenant that waited got {} less than its share, more than {}"
+                self._violations.check("D4", one.shortfall <= bound, told, one.shortfall, bound)
         return Outcome(
             self._policy,
             self._measures,
@@ -159,15 +162,19 @@ class _Simulation:
     def _make_driver(self) -> Driver:
         submit = self._endpoint.submit
         if self._rpm is not None:
-            make = lambda limits_for: LimitChecks(self._violations, limits_for)  # noqa: E731
             submit = RateGate(
-                self._rpm, self._clock, self._timeline, make, self._measures, self._endpoint.submit
+                self._rpm,
+                self._clock,
+                self._timeline,
+                self._violations,
+                self._measures,
+                self._endpoint.submit,
             ).submit
         driver = Driver(self._timeline, self._measures, submit, self._ledgers)
         driver.sandboxes = self._station("sandboxes", self._setup.service.sandboxes, driver.start, None)
         return driver
 
-    def _station(self, name: str, slots: int, start: object, fits: object) -> Station:
+    def _station(self, name: str, slots: int, start: Start, fits: Fits | None) -> Station:
         policy = self._policy
         gap = Gap(self._weights, policies.SKIP_BUDGET, self._timeline.now)
         self._gaps.append(gap)
@@ -179,8 +186,8 @@ class _Simulation:
             self._violations,
             gap,
             OrderChecks(self._violations, policies.BATCH_AGE_US) if policy.fair else None,
-            start,  # type: ignore[arg-type]
-            fits,  # type: ignore[arg-type]
+            start,
+            fits,
         )
 
     def _limits_for(self, key: str) -> Limits:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from insula.governance import Governor, Limits, Scope
+from insula.governance import PLATFORM, Governor, Limits, Scope
 from insula.governance.quota.need import Amounts, Need
 from insula.kernel.errors import RateLimited
 from insula.simulation.call import Call
-from insula.simulation.checks import LimitChecks
+from insula.simulation.checks import LimitChecks, Violations
 from insula.simulation.measure import Measures
 from insula.simulation.timeline import GatewayClock, Timeline
 from insula.simulation.work import SECOND_US
@@ -27,15 +27,15 @@ class RateGate:
         rpm: int,
         clock: GatewayClock,
         timeline: Timeline,
-        limits: Callable[[Callable[[str], Limits]], LimitChecks],
+        violations: Violations,
         measures: Measures,
         admitted: Callable[[Call], None],
     ) -> None:
         def limits_for(key: str) -> Limits:
-            return Limits(rpm=rpm) if key != "*" else Limits()
+            return Limits() if key == PLATFORM else Limits(rpm=rpm, rpm_burst=rpm)
 
         self._governor = Governor(clock, limits_for)
-        self._checks = limits(limits_for)
+        self._checks = LimitChecks(violations, limits_for)
         self._clock = clock
         self._timeline = timeline
         self._measures = measures
@@ -49,7 +49,7 @@ class RateGate:
         except RateLimited as refusal:
             self._come_back(call, refusal.retry_after_s or 0.0)
             return
-        self._checks.reserved(rid, ("*", tenant), 0, 0, self._clock() + SECOND_US)
+        self._checks.reserved(rid, (PLATFORM, tenant), 0, 0, self._clock() + SECOND_US)
         self._checks.sent(rid, self._clock())
         self._governor.settle(rid, Amounts())
         self._checks.ended(rid)

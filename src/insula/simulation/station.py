@@ -9,12 +9,15 @@ from insula.governance.fairness import Item, Lane
 from insula.simulation.checks import Gap, OrderChecks, Violations
 from insula.simulation.timeline import GatewayClock
 
+Start = Callable[[Item], bool]
+Fits = Callable[[Item], bool]
+
 
 class Order(Protocol):
     """What a station asks of its queue; ``FairQueue`` and ``FifoQueue`` both do it."""
 
     def enqueue(self, item: Item, now_us: int) -> None: ...
-    def pick(self, now_us: int, fits: Callable[[Item], bool] | None = None) -> Item | None: ...
+    def pick(self, now_us: int, fits: Fits | None = None) -> Item | None: ...
     def progress(self, item_id: str, cost_so_far: int) -> None: ...
     def settle(self, item_id: str, cost: int) -> int: ...
     def requeue(self, item_id: str, now_us: int, *, keep_charge: bool) -> None: ...
@@ -37,8 +40,8 @@ class Station:
         violations: Violations,
         gap: Gap,
         lanes: OrderChecks | None,
-        start: Callable[[Item], bool],
-        fits: Callable[[Item], bool] | None = None,
+        start: Start,
+        fits: Fits | None = None,
     ) -> None:
         self.name = name
         self.order = order

@@ -8,6 +8,9 @@ to ``2 (1 + sigma) (U + E)``.
 
 Every pair and every window is looked at: a pair's gap is its difference now minus the least it was since both
 were waiting.
+
+The shortfall is the other side of it: while a tenant waits, it is served at least its weight's part of all
+service, less the same bound. That is the sharing incentive of dominant resource fairness.
 """
 
 from __future__ import annotations
@@ -33,7 +36,11 @@ class Gap:
         self._most_flying = dict.fromkeys(weights, 0)
         self._error = dict.fromkeys(weights, 0)
         self._largest = 0
+        self._weight = sum(weights.values())
+        self._total = 0
+        self._since: dict[str, tuple[int, int]] = {}
         self.worst = 0
+        self.shortfall = 0
         self.passed_over = False
         self.series: list[tuple[int, int]] = []
 
@@ -56,6 +63,7 @@ class Gap:
         self._largest = max(self._largest, cost * self._scale[tenant])
         self._flying[tenant] += 1
         self._most_flying[tenant] = max(self._most_flying[tenant], self._flying[tenant])
+        self._measure_shortfall(tenant)
         self._charge(tenant, cost)
 
     def corrected(self, tenant: str, by: int) -> None:
@@ -85,16 +93,26 @@ class Gap:
         if waits == (tenant in self._least):
             return
         if not waits:
-            del self._least[tenant]
+            self._measure_shortfall(tenant)
+            del self._least[tenant], self._since[tenant]
             for least in self._least.values():
                 del least[tenant]
             return
         served = self._served
+        self._since[tenant] = served[tenant], self._total
         for other, least in self._least.items():
             least[tenant] = served[other] - served[tenant]
         self._least[tenant] = {other: served[tenant] - served[other] for other in self._least}
 
+    def _measure_shortfall(self, tenant: str) -> None:
+        """Compare what a waiting tenant got with its part of all, in scaled units, rounded up."""
+        since = self._since.get(tenant)
+        if since is not None:
+            part = -(-(self._total - since[1]) * self._common // self._weight)
+            self.shortfall = max(self.shortfall, part - (self._served[tenant] - since[0]))
+
     def _charge(self, tenant: str, cost: int) -> None:
+        self._total += cost
         mine = self._served[tenant] = self._served[tenant] + cost * self._scale[tenant]
         behind = self._least.get(tenant)
         if behind is None:
