@@ -35,6 +35,7 @@ def workload(
     elsewhere as many as make the trace ask for ``LOAD`` times what they can do. ``tenants`` is how many the
     clients are made into where the trace has none. Raises ``InvalidRequest`` or ``NotFound``.
     """
+    name = trace if trace in NAMES else Path(trace).name
     rng = random.Random(f"{trace if trace in NAMES else 'file'}/{seed}")  # noqa: S311 - replayable on purpose
     if trace == "agents":
         service = _service(slots or 64)
@@ -48,7 +49,7 @@ def workload(
         ), service
     if trace == "servegen" or trace.endswith((".tar.gz", ".tgz")):
         path = HERE / CLIENTS if trace == "servegen" else Path(trace)
-        made = _from_clients(servegen.load(path), rng, tenants, hours or 0.5, trace)
+        made = _from_clients(servegen.load(path), rng, tenants, hours or 0.5, name)
     else:
         made = _from_requests(
             read(HERE / FILES[trace] if trace in FILES else Path(trace)), rng, tenants, trace
