@@ -52,7 +52,7 @@ def workload(
         made = _from_clients(servegen.load(path), rng, tenants, hours or 0.5, name)
     else:
         made = _from_requests(
-            read(HERE / FILES[trace] if trace in FILES else Path(trace)), rng, tenants, trace
+            read(HERE / FILES[trace] if trace in FILES else Path(trace)), rng, tenants, name
         )
     return made, _service(slots or (8 if trace == "arena" else _enough(made)))
 
