@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import Iterable
 from datetime import UTC, date, datetime
 from fractions import Fraction
+from functools import reduce
 from pathlib import Path
 
 import structlog
@@ -19,7 +20,7 @@ from insula.governance.fairness import FairnessOverview, FairQueue
 from insula.governance.fairness.overview import Lent
 from insula.governance.ledger import Budget, Ledgers, TenantPool
 from insula.governance.policy import Held, PolicySet
-from insula.governance.quota.meter import Use
+from insula.governance.quota.meter import HOUR_S, NOTHING, Use, day_of
 from insula.kernel.clock import Clock
 from insula.kernel.errors import NotFound
 from insula.kernel.ids import TenantId
@@ -62,12 +63,12 @@ class Governing:
         self._registry = registry
         self._recorder = recorder
         self._books = books
-        self._clock = clock
+        self.clock = clock
         self._looked_at = clock.now()
         self._today: tuple[int, date] = (0, date.min)
         self._places: dict[str, tuple[str, str]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
-        self.ledgers = Ledgers(ledger_directory, clock, self._token_budget)
+        self.ledgers = Ledgers(ledger_directory, clock, self.token_budget)
         self.fairness.lent = self._lent
 
     # what the gateway asks
@@ -108,7 +109,7 @@ class Governing:
 
     def limits_for(self, level: str) -> Limits:
         """Return the limits of a level: what was set for it, or what the tenant's tier says."""
-        held = self.set_limits.get(level, self._clock.now())
+        held = self.set_limits.get(level, self.clock.now())
         if held is not None:
             return held
         if level == PLATFORM or "/" in level:
@@ -121,7 +122,7 @@ class Governing:
         A level that gets its first budget is told what it used before: what the books hold up to this
         moment, and what was counted here since.
         """
-        now = self._clock.now()
+        now = self.clock.now()
         await asyncio.to_thread(self.set_limits.put, level, limits, effective_from or now)
         if effective_from is not None and effective_from > now:
             return
@@ -139,7 +140,7 @@ class Governing:
 
     async def load(self) -> None:
         """Tell every level that has a budget or a policy what it used this month. Before the first call."""
-        budgeted = set(self.set_limits.budgeted(self._clock.now()))
+        budgeted = set(self.set_limits.budgeted(self.clock.now()))
         await self._tell_past(*budgeted, *self._policed())
         for level in budgeted:
             self._align_ledger(level)
@@ -150,12 +151,36 @@ class Governing:
             await asyncio.sleep(_SWEEP_S)
             for rid in self.governor.expire():
                 _log.warning("reservation_expired", rid=rid)
-            now = self._clock.now()
+            now = self.clock.now()
             for level in self.set_limits.changing(self._looked_at, now):
                 limits = self.set_limits.get(level, now)
                 if limits is not None:
                     await self._put_in_force(level, limits)
             self._looked_at = now
+
+    async def recorded(self, levels: Iterable[str], until: float) -> dict[str, Use]:
+        """Return what the usage records say that levels used this month, up to a moment."""
+        await self._recorder.flush()
+        rows = await asyncio.to_thread(self._books.spent, _month_began(until), until)
+        return {level: _sum(use for _, use in _of(level, rows)) for level in levels}
+
+    async def take_corrections(self, tenant: str) -> None:
+        """Calls of a tenant were re-rated: its budgets count what they cost now."""
+        moment = self.clock.now()
+        counted = {
+            level.key: level.meter
+            for level in self.governor.levels()
+            if level.meter is not None and level.key.partition("/")[0] in (tenant, PLATFORM)
+        }
+        before = {key: (meter.used("day"), meter.used("month")) for key, meter in counted.items()}
+        rows = await asyncio.to_thread(self._books.spent, _month_began(moment), moment)
+        this_hour = int(moment) // HOUR_S
+        for key, meter in counted.items():
+            hours = _of(key, rows)
+            today = _sum(use for hour, use in hours if day_of(hour) == day_of(this_hour))
+            day = today.minus(before[key][0])
+            earlier = _sum(use for _, use in hours).minus(before[key][1]).minus(day)
+            meter.load([(this_hour, day), (int(_month_began(moment)) // HOUR_S, earlier)])
 
     def follow_tiers(self) -> None:
         """A change of tier changes limits: on the loop, which alone may touch the governor."""
@@ -171,7 +196,7 @@ class Governing:
 
     def _reset(self, tenant: str) -> None:
         with contextlib.suppress(NotFound):
-            self.governor.set_limits(tenant, self.set_limits.get(tenant, self._clock.now()))
+            self.governor.set_limits(tenant, self.set_limits.get(tenant, self.clock.now()))
         self._reweigh(tenant)
 
     def _reweigh(self, tenant: str) -> None:
@@ -186,7 +211,7 @@ class Governing:
             self._align_ledger(level)
         self.governor.set_limits(level, limits)
 
-    def _token_budget(self, tenant: str) -> Budget | None:
+    def token_budget(self, tenant: str) -> Budget | None:
         """Return the token budget that a tenant's runs share: of its month, or else of its day."""
         try:
             limits = self.limits_for(tenant)
@@ -204,7 +229,7 @@ class Governing:
 
     def _align_ledger(self, tenant: str) -> None:
         """What the usage records say was used is what the ledger counts as settled."""
-        budget = None if "/" in tenant or tenant == PLATFORM else self._token_budget(tenant)
+        budget = None if "/" in tenant or tenant == PLATFORM else self.token_budget(tenant)
         if budget is not None:
             self.ledgers.align(tenant, self.governor.used(tenant, budget.window).quota)
 
@@ -220,7 +245,7 @@ class Governing:
 
     async def _tell_past(self, *levels: str) -> None:
         """Let levels count from this moment on, and tell them what the books say of the time before it."""
-        now = self._clock.now()
+        now = self.clock.now()
         fresh = {level for level in levels if self.governor.begin_meter(_name(level), level)}
         everybody = self._policed_everywhere
         if not fresh and not everybody:
@@ -247,10 +272,14 @@ class Governing:
         return any(_reads_usage(held) for held in self.policies.at(PLATFORM))
 
     def _day(self) -> date:
-        number = int(self._clock.now()) // _DAY_S
+        number = int(self.clock.now()) // _DAY_S
         if self._today[0] != number:
             self._today = (number, datetime.fromtimestamp(number * _DAY_S, UTC).date())
         return self._today[1]
+
+
+def _sum(uses: Iterable[Use]) -> Use:
+    return reduce(Use.plus, uses, NOTHING)
 
 
 def _reads_usage(held: Held) -> bool:

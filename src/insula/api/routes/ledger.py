@@ -10,6 +10,7 @@ from pydantic import Field, WithJsonSchema
 from insula.api.caller import Caller, needs
 from insula.api.fields import View
 from insula.kernel.ids import tenant_id
+from insula.wiring.live_accounts import contradictions
 
 router = APIRouter(tags=["ledger"])
 Reader = Annotated[Caller, Depends(needs("usage:read"))]
@@ -43,4 +44,5 @@ async def check(who: Reader, tenant: TenantQuery = None) -> CheckView:
     who.must_be_operator()
     whose = None if tenant is None else who.must_see(tenant_id(tenant))
     checked = await who.platform.reconciliation.check(whose)
+    checked.note(await contradictions(who.platform.governing, whose))
     return CheckView(**checked.as_dict())
