@@ -71,7 +71,7 @@ class Exchange:
         return self._now_us() if self._now_us else self._clock_us() + self._offset_us
 
     def moment_us(self) -> int:
-        """Name this moment by the store's clock. Small corrections of it never change the order of moments."""
+        """Name this moment by the store's clock. Its small corrections never change the order of moments."""
         now = self.server_us()
         if self._now_us is None and now <= self._latest_us < now + _STEP_US:
             now = self._latest_us + 1

@@ -77,7 +77,8 @@ class Link:
                 await self._first.wait()
 
     async def stop(self) -> None:
-        """Hang up for good."""
+        """Hang up for good; nobody is told."""
+        self._on_down = lambda: None
         if self._task is not None:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
