@@ -155,8 +155,10 @@ class Pipeline:
     def expected_cost(self, admission: Admission) -> tuple[int, bool]:
         """Return what a call is expected to cost where it queues, and whether that is a mere guess."""
         scope, ask = admission.scope, admission.ask
-        tokens = Tokens(input=admission.read, output=admission.reserved_output)
-        held_us = self.parts.estimator.duration_us(scope.learning, ask.model)
+        estimator = self.parts.estimator
+        likely = estimator.expected(scope.learning, ask.model, admission.reserved_output)
+        tokens = Tokens(input=admission.read, output=likely)
+        held_us = estimator.duration_us(scope.learning, ask.model)
         return fair_cost(admission, tokens, held_us or _GUESS_US), held_us == 0
 
     def dispatch(self, admission: Admission) -> None:

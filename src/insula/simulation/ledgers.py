@@ -44,6 +44,10 @@ class LedgerPool:
         self.check()
 
     def release(self, call: str) -> None:
+        self.ledger.release(call, self._clock())
+        self.check()
+
+    def lapse(self, call: str) -> None:
         """End a call that nobody settled: what it surely used is charged, the rest may still come."""
         hold = self.ledger.book.holds.get(call)
         if hold is not None:

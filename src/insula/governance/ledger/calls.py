@@ -88,6 +88,20 @@ class Calls(Desk):
         ended = self.memory.calls.get(call)
         return (ended and ended.answer) or Settled(0, 0)
 
+    def lapse(self, call: str, now_us: int) -> bool:
+        """Free the hold of a call that nobody settled in time; what it used is debited if it turns up.
+
+        ``False`` if it is not running. Unlike at the end of its time here, nothing is charged: whoever says
+        so keeps the time himself, and counts a call when it is settled.
+        """
+        self.book.advance(now_us)
+        hold = self.book.holds.get(call)
+        if hold is None:
+            return False
+        hold.sure = 0
+        self._lapse(hold)
+        return True
+
     def abandon(self, now_us: int) -> tuple[str, ...]:
         """End every running call: the process that made them is dead. Return their ids."""
         self.book.advance(now_us)

@@ -179,10 +179,13 @@ class Ledgers:
     # Calls
 
     def room(self, tenant: str, rid: str | None) -> int | None:
-        """Return the most that a call of a task could hold now; ``None`` without a budget. Reads only."""
+        """Return the most that a call of a task could hold now; ``None`` without a budget. Holds nothing."""
         ledger = self._roster.find(tenant)
         if ledger is None:
             return None
+        now = self._now()
+        if ledger.due(now):
+            self._chronicle.note([tenant, "tick", {"now_us": now}])  # the idle lend before anybody is refused
         book = ledger.book
         return book.room(book.open.get(rid) if rid is not None else None)
 
@@ -213,6 +216,10 @@ class Ledgers:
         """End a call at what it used, to the token."""
         answer: Settled | None = self._note(tenant, "settle", {"call": call, "used": used})
         return answer
+
+    def lapse(self, tenant: str, call: str) -> None:
+        """Free the hold of a call that nobody settled in time. It may still be settled, late."""
+        self._note(tenant, "lapse", {"call": call})
 
     def release(self, tenant: str, call: str) -> Settled | None:
         """End a call that used nothing."""

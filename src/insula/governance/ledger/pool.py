@@ -34,6 +34,10 @@ class TenantPool:
         """End the call at ``tokens`` in all."""
         self._ledgers.settle(self._tenant, call, tokens)
 
+    def lapse(self, call: str) -> None:
+        """Free the hold of a call that nobody settled in time."""
+        self._ledgers.lapse(self._tenant, call)
+
     def release(self, call: str) -> None:
-        """End a call that used nothing, or that nobody settled in time."""
+        """End a call that used nothing."""
         self._ledgers.release(self._tenant, call)

@@ -331,7 +331,7 @@ class Governor:
             del self._live[grant.rid]
             grant.expire(self._on_expiry, now)
             if grant.path.pool is not None:
-                grant.path.pool.release(grant.rid)
+                grant.path.pool.lapse(grant.rid)
             self._expired[grant.rid] = grant
         self._soonest_us = min((grant.expires_us for grant in self._live.values()), default=0)
         return tuple(grant.rid for grant in due)

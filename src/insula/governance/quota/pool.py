@@ -32,6 +32,10 @@ class Pool(Protocol):
         """End the call at ``tokens`` in all."""
         ...
 
+    def lapse(self, call: str) -> None:
+        """Free the hold of a call that nobody settled in time. It may still be settled, late."""
+        ...
+
     def release(self, call: str) -> None:
-        """End a call that used nothing, or that nobody settled in time."""
+        """End a call that used nothing."""
         ...
