@@ -53,10 +53,9 @@ def pass_over(race: Race[Tenant], passed: list[Tenant], units: int) -> None:
         race.moved(tenant)
 
 
-def inherit(newcomer: Tenant, first: Tenant | None) -> None:
+def inherit(newcomer: Tenant, first: Tenant) -> None:
     """Let a tenant that joins take over the skips of the one it was lifted to.
 
     Others may be that much ahead of it already.
     """
-    ahead = 0 if first is None else first.skipped - (newcomer.counter - first.counter)
-    newcomer.skipped = max(0, ahead)
+    newcomer.skipped = max(0, first.skipped - (newcomer.counter - first.counter))

@@ -21,6 +21,11 @@ class Flow(Contender):
         self.in_flight = 0
         self.blocked = blocked
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is queued or in flight."""
+        return self.head is None and not self.in_flight
+
     def append(self, slip: Slip) -> None:
         """Put an item at the end."""
         tail = self.tail
@@ -90,5 +95,5 @@ class Flow(Contender):
 
     def rest_if_idle(self) -> None:
         """Let the race forget a flow that has nothing to do."""
-        if self.head is None and not self.in_flight and self.resting is None:
+        if self.idle and self.resting is None:
             self.race.rest(self)

@@ -13,7 +13,7 @@ from insula.governance.fairness.meter import Meter
 from insula.governance.fairness.race import Race
 from insula.governance.fairness.report import FairnessReport, report
 from insula.governance.fairness.tenant import Tenant
-from insula.governance.fairness.weight import ONE, Weight
+from insula.governance.fairness.weight import ONE, Weight, shared_weight
 
 _BATCH = Lane.BATCH
 
@@ -55,10 +55,11 @@ class FairQueue:
 
     def weigh(self, tenant: str, weight: int | Fraction) -> None:
         """Set a tenant's weight, from its next charge on. Raises ``ValueError`` (see ``Weight``)."""
-        new = Weight(weight)
-        if new.value == 1:
-            new = ONE
-            self._weights.pop(tenant, None)
+        if self._weights.get(tenant, ONE).value == weight:
+            return
+        new = shared_weight(weight)
+        if new is ONE:
+            del self._weights[tenant]
         else:
             self._weights[tenant] = new
         known = self._race.find(tenant)
@@ -242,7 +243,7 @@ class FairQueue:
         if head is not None and flow.race.contending == 1:
             tenant.head = head  # no need to search
             tenant.since_us = head.since_us
-        elif tenant.find_head() is None:
+        elif not tenant.queued or tenant.find_head() is None:
             race.leave(tenant)
             self._meter.leaves(tenant)
         if paid:
@@ -275,7 +276,9 @@ class FairQueue:
         elif tenant.entry is None:
             first = race.first()
             race.join(tenant)
-            inherit(tenant, first)
+            tenant.skipped = 0
+            if first is not None and first.skipped:
+                inherit(tenant, first)
             self._meter.joins(tenant)
         else:
             race.moved(tenant)

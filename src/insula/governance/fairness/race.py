@@ -18,8 +18,10 @@ from typing import Any, Generic, TypeVar
 
 _SLACK = 64
 _REMEMBERED = 10_000
+_KEPT = 8
 
 Entry = tuple[int, int, str, Any]
+_ALONE: Entry = (0, 0, "", None)
 
 
 class Contender:
@@ -50,15 +52,21 @@ C = TypeVar("C", bound=Contender)
 class Race(Generic[C]):
     """Contenders in fair order. Every operation takes O(log n), amortised.
 
+    One who contends alone needs no heap.
+
     A contender's heap entry may lag behind a counter that rose; it is put right when it reaches the top.
     Only a counter that falls needs a new entry at once.
+
+    A member that has nothing to do is forgotten when its return would lift it anyway. A handful is kept when
+    all rest, so that one who comes and goes alone is not made anew each time.
     """
 
-    __slots__ = ("_awake", "_heap", "_highest", "_members", "_resting", "_time", "contending")
+    __slots__ = ("_awake", "_heap", "_highest", "_lone", "_members", "_resting", "_time", "contending")
 
     def __init__(self) -> None:
         self._members: dict[str, C] = {}
         self._heap: list[Entry] = []
+        self._lone: C | None = None
         self._resting: list[Entry] = []
         self._awake = 0
         self._highest = 0
@@ -95,11 +103,20 @@ class Race(Generic[C]):
         """Let ``member`` contend, lifted. ``since_us`` is set already."""
         self.lift(member)
         self.contending += 1
+        if self.contending == 1:
+            self._heap.clear()
+            self._lone = member
+            member.entry = _ALONE
+            return
+        if self._lone is not None:
+            self._push(self._lone)
+            self._lone = None
         self._push(member)
 
     def lift(self, member: C) -> None:
         """Take away the credit of somebody who did not contend."""
-        floor = self.floor()
+        first = self.first()
+        floor = self._time if first is None else first.counter
         if member.counter < floor:
             member.counter = floor
 
@@ -108,19 +125,23 @@ class Race(Generic[C]):
         if member.entry is not None:
             member.entry = None
             self.contending -= 1
+            if not self.contending:
+                self._lone = None
             if member.start > self._time:
                 self._time = member.start
 
     def moved(self, member: C) -> None:
         """Note that the counter of a contender, or its head, changed."""
         entry = member.entry
-        if entry is None:
+        if entry is None or entry is _ALONE:
             return
         if member.counter < entry[0] or (member.counter == entry[0] and member.since_us < entry[1]):
             self._push(member)
 
     def first(self) -> C | None:
         """Return who goes first."""
+        if self._lone is not None:
+            return self._lone
         heap = self._heap
         while heap:
             entry = heap[0]
@@ -136,6 +157,9 @@ class Race(Generic[C]):
 
     def in_order(self) -> Generator[C, None, None]:
         """Everybody who contends, from the first on. Nothing may change meanwhile; close it when done."""
+        if self._lone is not None:
+            yield self._lone
+            return
         seen: list[Entry] = []
         try:
             while (member := self.first()) is not None:
@@ -148,7 +172,8 @@ class Race(Generic[C]):
     @property
     def time(self) -> int:
         """The virtual time: the highest counter at which anybody was served."""
-        return max(self._time, max((entry[3].start for entry in self._heap), default=0))
+        starts = [self._lone.start] if self._lone is not None else [entry[3].start for entry in self._heap]
+        return max(self._time, *starts) if starts else self._time
 
     def floor(self) -> int:
         """Return the counter at which somebody enters who has no service on record."""
@@ -164,6 +189,7 @@ class Race(Generic[C]):
         if member.counter > self._highest:
             self._highest = member.counter
         if not self._awake:
+            member.resting = _ALONE
             self._start_level()
             return
         floor = self.floor()
@@ -185,9 +211,10 @@ class Race(Generic[C]):
         self._time = max(self._time, self._highest)
         self._resting.clear()
         self._heap.clear()
-        members, self._members = self._members, {}
-        for member in members.values():
-            self.gone(member)
+        if len(self._members) > _KEPT:
+            members, self._members = self._members, {}
+            for member in members.values():
+                self.gone(member)
 
     def _drop(self, member: C) -> None:
         del self._members[member.name]

@@ -9,6 +9,7 @@ any order and on every replica. The integers have 433 digits; adding two of them
 from __future__ import annotations
 
 from fractions import Fraction
+from functools import lru_cache
 from math import lcm
 
 from insula.kernel.errors import InvalidRequest
@@ -33,6 +34,12 @@ class Weight:
 
 
 ONE = Weight(1)
+
+
+@lru_cache(maxsize=4096)
+def shared_weight(value: int | Fraction) -> Weight:
+    """Return a weight; the same one to all who ask for it."""
+    return ONE if value == 1 else Weight(value)
 
 
 def parse_weight(value: object) -> Fraction:
