@@ -168,9 +168,9 @@ class Governing:
         """Calls of a tenant were re-rated: its budgets count what they cost now."""
         moment = self.clock.now()
         counted = {
-            level.key: level.meter
-            for level in self.governor.levels()
-            if level.meter is not None and level.key.partition("/")[0] in (tenant, PLATFORM)
+            key: self.governor.meter(_name(key), key)
+            for key in self.governor.meters()
+            if key.partition("/")[0] in (tenant, PLATFORM)
         }
         before = {key: (meter.used("day"), meter.used("month")) for key, meter in counted.items()}
         rows = await asyncio.to_thread(self._books.spent, _month_began(moment), moment)

@@ -20,9 +20,9 @@ async def contradictions(governing: Governing, tenant: str | None = None) -> lis
     """
     moment = governing.clock.now()
     meters = {
-        level.key: governing.governor.used(level.key, "month")
-        for level in governing.governor.levels()
-        if level.meter is not None and _concerns(level.key, tenant)
+        key: governing.governor.used(key, "month")
+        for key in governing.governor.meters()
+        if _concerns(key, tenant)
     }
     ledgers = {
         key: (governing.governor.used(key, budget.window).quota, standing.settled)

@@ -6,22 +6,24 @@ no other decision can come between the check and the hold.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable
 
 from insula.governance.quota.bucket import UNIT
 from insula.governance.quota.grant import Expiry, Grant
 from insula.governance.quota.level import Level, Path
 from insula.governance.quota.limits import Limits
-from insula.governance.quota.meter import HOUR_S, NOTHING, Meter, Use, Window
+from insula.governance.quota.meter import HOUR_S, NOTHING, Meter, Use, Window, month_of
 from insula.governance.quota.need import Amounts, Hard, Need, promise
 from insula.governance.quota.pool import Pool
 from insula.governance.quota.refusal import explain
 from insula.governance.quota.standing import Standing, standing_of
-from insula.governance.scope import Scope
+from insula.governance.scope import PLATFORM, Scope
 from insula.kernel.errors import LimitError
 
 _REMEMBER_US = 3_600_000_000
 _REMEMBERED = 100_000
+_LOOKED_AT = 1_000
 _ONE_CALL = Need.tokens()
 
 
@@ -58,6 +60,9 @@ class Governor:
         self._live: dict[str, Grant] = {}
         self._expired: dict[str, Grant] = {}
         self._soonest_us = 0
+        self._rotation: deque[str] = deque()
+        self._asleep: dict[str, bytes] = {}
+        self._month = 0
 
     def reserve(self, scope: Scope, rid: str, need: Need = _ONE_CALL, ttl_s: float = 600.0) -> Grant:
         """Hold what a call needs on every level, or nothing.
@@ -82,9 +87,10 @@ class Governor:
             path.pool.hold(rid, need.run, hard.quota, need.charge.quota)
         grant = Grant(rid, path, need, hard, now, int(ttl_s * 1_000_000))
         grant.hold()
+        path.live += 1
         self._live[rid] = grant
         if self._expired:
-            self._expired.pop(rid, None)
+            self._drop_expired(rid)
         if grant.expires_us < self._soonest_us:
             self._soonest_us = grant.expires_us
         return grant
@@ -142,6 +148,7 @@ class Governor:
             grant.count(used, self._hour())
         if path.pool is not None:
             path.pool.settle(rid, used.quota)
+        path.live -= 1
         path.observe_hold(now - grant.reserved_us)
         return Amounts(0, grant.used_quota - quota, grant.used_input - read, grant.used_output - produced, 0)
 
@@ -150,6 +157,7 @@ class Governor:
         grant = self._live.pop(rid, None)
         if grant is not None:
             grant.release()
+            grant.path.live -= 1
             if grant.path.pool is not None:
                 grant.path.pool.release(rid)
 
@@ -162,6 +170,7 @@ class Governor:
         due = self._expire_due(now)
         self._forget_expired(now)
         self._forget_idle(now)
+        self._forget_months()
         return due
 
     def limits(self, key: str) -> Limits:
@@ -205,7 +214,7 @@ class Governor:
     def begin_meter(self, name: str, key: str) -> bool:
         """Let a level count what it uses; ``False`` if it does already."""
         level = self._levels.get(key)
-        if level is not None and level.meter is not None:
+        if key in self._asleep or (level is not None and level.meter is not None):
             return False
         self.meter(name, key)
         return True
@@ -217,10 +226,18 @@ class Governor:
     def used(self, key: str, window: Window) -> Use:
         """Return what a metered level used in the present window; nothing if it is not metered."""
         level = self._levels.get(key)
-        if level is None or level.meter is None:
+        meter = level.meter if level is not None else None
+        if key in self._asleep:
+            meter = Meter.awake(self._asleep[key])
+        if meter is None:
             return NOTHING
-        level.meter.at(self._hour())
-        return level.meter.used(window)
+        meter.at(self._hour())
+        return meter.used(window)
+
+    def meters(self) -> tuple[str, ...]:
+        """Return the keys of all levels that count what they use."""
+        awake = (key for key, level in self._levels.items() if level.meter is not None)
+        return (*awake, *self._asleep)
 
     def overdrawn(self, scope: Scope) -> bool:
         """Whether overruns on any level have left a larger debt than it bears: estimate strictly then."""
@@ -294,19 +311,24 @@ class Governor:
 
     def _path(self, scope: Scope, now: int) -> Path:
         levels = tuple(self._level(name, key, now) for name, key in scope.levels())
-        path = self._paths[scope.key] = Path(levels, self._pool_of(scope.tenant))
+        path = self._paths[scope.key] = Path(scope.key, levels, self._pool_of(scope.tenant))
+        for level in levels[1:]:
+            level.paths.add(path)
         return path
 
     def _level(self, name: str, key: str, now: int) -> Level:
         level = self._levels.get(key)
         if level is None:
-            metered = self._metered(key)
-            level = Level(name, key, self.limits(key), now, self._hour(), metered=metered)
+            hour = self._hour()
+            slept = self._asleep.pop(key, None)
+            meter = Meter.awake(slept) if slept is not None else Meter(hour) if self._metered(key) else None
+            level = Level(name, key, self.limits(key), now, hour, meter)
             self._levels[key] = level
+            self._rotation.append(key)
         return level
 
     def _rebuild(self, level: Level) -> None:
-        for path in self._paths.values():
+        for path in level.paths or self._paths.values():
             if level in path.levels:
                 path.pool = self._pool_of(path.tenant)
                 path.rebuild()
@@ -337,7 +359,7 @@ class Governor:
         return tuple(grant.rid for grant in due)
 
     def _settle_late(self, rid: str, used: Amounts) -> Amounts:
-        grant = self._expired.pop(rid, None)
+        grant = self._drop_expired(rid)
         if grant is None:
             return Amounts()
         quota, read, produced = grant.used_quota, grant.used_input, grant.used_output
@@ -353,21 +375,48 @@ class Governor:
             old = self._expired[rid].expires_us + _REMEMBER_US <= now
             if not old and len(self._expired) <= _REMEMBERED:
                 return
-            del self._expired[rid]
+            self._drop_expired(rid)
+
+    def _drop_expired(self, rid: str) -> Grant | None:
+        grant = self._expired.pop(rid, None)
+        if grant is not None:
+            grant.path.live -= 1
+        return grant
+
+    def _platform(self, key: str) -> bool:
+        """Whether this is the platform's level and somebody still passes it."""
+        return key == PLATFORM and bool(self._paths)
 
     def _forget_idle(self, now: int) -> None:
-        """Drop levels that are as good as new; one that returns starts as full as it would have been."""
-        idle = {key for key, level in self._levels.items() if level.idle(now)}
-        used = {level.key for grant in self._live.values() for level in grant.path.levels}
-        used |= {level.key for grant in self._expired.values() for level in grant.path.levels}
-        gone = idle - used
-        if not gone:
-            return
-        for key in gone:
+        """Drop levels that are as good as new; one that returns starts as full as it would have been.
+
+        A bounded number is looked at each time, in rotation: a million idle tenants must not cost a look
+        at each of them every second.
+        """
+        for _ in range(min(len(self._rotation), _LOOKED_AT)):
+            key = self._rotation.popleft()
+            level = self._levels[key]
+            if not level.idle(now) or any(path.live for path in level.paths) or self._platform(key):
+                self._rotation.append(key)
+                continue
+            for path in list(level.paths):
+                del self._paths[path.key]
+                for other in path.levels[1:]:
+                    other.paths.discard(path)
             del self._levels[key]
-        for scope, path in list(self._paths.items()):
-            if any(level.key in gone for level in path.levels):
-                del self._paths[scope]
+            if level.meter is not None and not level.meter.empty:
+                self._asleep[key] = level.meter.asleep()
+
+    def _forget_months(self) -> None:
+        """What was used before this month decides about nothing any more."""
+        hour = self._hour()
+        if month_of(hour) > self._month:
+            self._month = month_of(hour)
+            for key, figures in list(self._asleep.items()):
+                meter = Meter.awake(figures)
+                meter.at(hour)
+                if meter.empty:
+                    del self._asleep[key]
 
 
 def _admit(path: Path, need: Need, now: int) -> Hard | None:

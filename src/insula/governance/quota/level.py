@@ -30,20 +30,22 @@ BUDGETS: Final[tuple[tuple[Measure, str, Kind, Window], ...]] = (
 class Level:
     """The limits of one level of a path, and how much of each is taken.
 
-    ``meter`` is there when something reads it: a budget, or a policy (``metered``).
+    ``meter`` is there when something reads it: a budget, or a policy (``metered``). ``paths`` are those that
+    pass here; the platform's level, which all of them pass, does not list them.
     """
 
-    __slots__ = ("buckets", "budgets", "key", "limits", "meter", "name")
+    __slots__ = ("buckets", "budgets", "key", "limits", "meter", "name", "paths")
 
     def __init__(
-        self, name: str, key: str, limits: Limits, now_us: int, hour: int, *, metered: bool = False
+        self, name: str, key: str, limits: Limits, now_us: int, hour: int, meter: Meter | None = None
     ) -> None:
         self.name = name
         self.key = key
         self.limits = limits
         self.buckets: dict[Measure, Bucket] = {}
         self.budgets: dict[Measure, Budget] = {}
-        self.meter: Meter | None = Meter(hour) if metered else None
+        self.meter = meter
+        self.paths: set[Path] = set()
         self.apply(limits, now_us, hour)
 
     def apply(self, limits: Limits, now_us: int, hour: int) -> list[tuple[Measure, Bucket | Budget]]:
@@ -81,9 +83,7 @@ class Level:
         return self.meter
 
     def idle(self, now_us: int) -> bool:
-        """Whether forgetting this level would change no decision."""
-        if self.meter is not None and not self.meter.empty:
-            return False
+        """Whether forgetting this level, but for its meter, would change no decision."""
         return all(bucket.idle(now_us) for bucket in self.buckets.values()) and not any(
             budget.pending for budget in self.budgets.values()
         )
@@ -93,12 +93,14 @@ class Path:
     """The levels of one scope, outermost first, and their counters by measure."""
 
     __slots__ = (
-        "budgeted", "inputs", "levels", "mean_hold_us", "meters", "money", "outputs", "periods", "pool",
-        "requests", "slots", "tokens",
+        "budgeted", "inputs", "key", "levels", "live", "mean_hold_us", "meters", "money", "outputs",
+        "periods", "pool", "requests", "slots", "tokens",
     )  # fmt: skip
 
-    def __init__(self, levels: tuple[Level, ...], pool: Pool | None = None) -> None:
+    def __init__(self, key: str, levels: tuple[Level, ...], pool: Pool | None = None) -> None:
+        self.key = key
         self.levels = levels
+        self.live = 0  # reservations that are running, or expired and not yet forgotten
         self.pool = pool
         self.mean_hold_us = 1_000_000
         self.rebuild()

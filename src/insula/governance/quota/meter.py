@@ -7,10 +7,11 @@ each kind are kept, the least recently used go.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, Self
 
 HOUR_S: Final = 3_600
 _KEPT = 4
@@ -102,6 +103,24 @@ class Meter:
             _count(self._days, day_of(when), use)
             _count(self._months, month_of(when), use)
         self._take_up(self.hour)
+
+    def asleep(self) -> bytes:
+        """Return the figures in as few bytes as possible, for a level that nobody uses at present."""
+        self._put_away()
+        windows = [list(kept.items()) for kept in (self._hours, self._days, self._months)]
+        self._take_up(self.hour)
+        return json.dumps([self.hour, *windows], separators=(",", ":")).encode()
+
+    @classmethod
+    def awake(cls, figures: bytes) -> Self:
+        """Return the meter that ``asleep`` put to sleep."""
+        hour, *windows = json.loads(figures)
+        meter = cls(hour)
+        meter._hours, meter._days, meter._months = (
+            {number: Use(*use) for number, use in kept} for kept in windows
+        )
+        meter._take_up(hour)
+        return meter
 
     @property
     def empty(self) -> bool:
