@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
 
 import pytest
@@ -127,7 +128,7 @@ def test_estimates_that_are_wrong_both_ways_need_both_errors_in_the_bound() -> N
 class Forgiving(FairQueue):
     """Clears what a tenant was passed by, whatever it is served."""
 
-    def _dispatch(self, tenant: Tenant, passed: list[Tenant]) -> Item:
+    def _dispatch(self, tenant: Tenant, passed: Sequence[Tenant] = ()) -> Item:
         item = super()._dispatch(tenant, passed)
         tenant.skipped = 0
         return item

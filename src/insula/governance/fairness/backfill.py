@@ -11,7 +11,7 @@ U + skips above another's, so the bound of the queue becomes ``2 (1 + sigma) (U 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 
 from insula.governance.fairness.item import Item
@@ -46,7 +46,7 @@ def first_that_fits(
     return None
 
 
-def pass_over(race: Race[Tenant], passed: list[Tenant], units: int) -> None:
+def pass_over(race: Race[Tenant], passed: Sequence[Tenant], units: int) -> None:
     """Charge a skip to everybody who was passed over."""
     for tenant in passed:
         tenant.skipped += units

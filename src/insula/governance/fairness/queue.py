@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 
 from insula.governance.fairness.backfill import first_that_fits, inherit, pass_over
@@ -10,7 +10,7 @@ from insula.governance.fairness.flow import Flow
 from insula.governance.fairness.item import Item, Slip
 from insula.governance.fairness.lane import Lane
 from insula.governance.fairness.meter import Meter
-from insula.governance.fairness.race import Race
+from insula.governance.fairness.race import ALONE, Race
 from insula.governance.fairness.report import FairnessReport, report
 from insula.governance.fairness.tenant import Tenant
 from insula.governance.fairness.weight import ONE, Weight, shared_weight
@@ -103,7 +103,7 @@ class FairQueue:
         if fits is None:
             if tenant.batch_order:
                 self._refresh(tenant)
-            return self._dispatch(tenant, [])
+            return self._dispatch(tenant)
         budget = self._skip_budget * self._meter.largest
         found = first_that_fits(self._race, fits, budget, self._refresh)
         return None if found is None else self._dispatch(*found)
@@ -199,7 +199,7 @@ class FairQueue:
         """Return the figures of this queue so far."""
         return report(self._meter, self._race, self._skip_budget)
 
-    def _dispatch(self, tenant: Tenant, passed: list[Tenant]) -> Item:
+    def _dispatch(self, tenant: Tenant, passed: Sequence[Tenant] = ()) -> Item:
         slip = tenant.head
         assert slip is not None
         flow, item = slip.flow, slip.item
@@ -240,8 +240,8 @@ class FairQueue:
         self._queued -= 1
         race = self._race
         head = flow.head
-        if head is not None and flow.race.contending == 1:
-            tenant.head = head  # no need to search
+        if head is not None and flow.entry is ALONE:
+            tenant.head = head
             tenant.since_us = head.since_us
         elif not tenant.queued or tenant.find_head() is None:
             race.leave(tenant)

@@ -21,7 +21,8 @@ _REMEMBERED = 10_000
 _KEPT = 8
 
 Entry = tuple[int, int, str, Any]
-_ALONE: Entry = (0, 0, "", None)
+ALONE: Entry = (0, 0, "", None)
+"""The entry of one who contends alone."""
 
 
 class Contender:
@@ -106,7 +107,7 @@ class Race(Generic[C]):
         if self.contending == 1:
             self._heap.clear()
             self._lone = member
-            member.entry = _ALONE
+            member.entry = ALONE
             return
         if self._lone is not None:
             self._push(self._lone)
@@ -133,7 +134,7 @@ class Race(Generic[C]):
     def moved(self, member: C) -> None:
         """Note that the counter of a contender, or its head, changed."""
         entry = member.entry
-        if entry is None or entry is _ALONE:
+        if entry is None or entry is ALONE:
             return
         if member.counter < entry[0] or (member.counter == entry[0] and member.since_us < entry[1]):
             self._push(member)
@@ -189,7 +190,7 @@ class Race(Generic[C]):
         if member.counter > self._highest:
             self._highest = member.counter
         if not self._awake:
-            member.resting = _ALONE
+            member.resting = ALONE
             self._start_level()
             return
         floor = self.floor()

@@ -59,7 +59,7 @@ class Tenant(Contender):
     def flow(self, lane: Lane, name: str) -> Flow:
         """Return the flow of that name in a lane, which from now on has something to do."""
         latest = self.latest
-        if latest is not None and latest.lane is lane and latest.name == name and not latest.idle:
+        if latest is not None and latest.head is not None and latest.lane is lane and latest.name == name:
             return latest
         race = self.batch if lane is _BATCH else self.interactive
         latest = self.latest = (race or self._open_lane(lane)).awake(name)
