@@ -40,11 +40,12 @@ class Bucket:
 
     def free(self, now_us: int) -> int:
         """Ticks that a reservation may still take; negative while in debt. Writes nothing."""
-        elapsed = now_us - self.stamp_us
-        if elapsed <= 0:
-            return self.level - self.pending
-        level = self.level + elapsed * self.rate
-        return (level if level < self.capacity else self.capacity) - self.pending
+        level = self.level
+        if now_us > self.stamp_us:
+            level += (now_us - self.stamp_us) * self.rate
+            if level > self.capacity:
+                level = self.capacity
+        return level - self.pending
 
     def refresh(self, now_us: int) -> None:
         """Add the refill earned since the last write, up to the capacity."""

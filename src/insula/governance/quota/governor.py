@@ -139,10 +139,7 @@ class Governor:
             return self._settle_late(rid, used)
         now = self._clock_us()
         quota, read, produced = grant.used_quota, grant.used_input, grant.used_output
-        if grant.held_requests:
-            grant.send(now)
-        grant.progress(used, now)
-        grant.release()
+        grant.finish(used, now)
         path = grant.path
         if path.meters:
             grant.count(used, self._hour())
@@ -425,8 +422,9 @@ def _admit(path: Path, need: Need, now: int) -> Hard | None:
     for bucket in path.requests:
         if bucket.free(now) < requests * UNIT:
             return None
+    ticks = quota * UNIT
     for bucket in path.tokens:
-        if bucket.free(now) < quota * UNIT:
+        if bucket.free(now) < ticks:
             return None
     for bucket in path.inputs:
         if bucket.free(now) < read * UNIT:

@@ -91,6 +91,19 @@ class Grant:
             self.held_output = _debit(path.outputs, produced - self.used_output, self.held_output, now_us)
             self.used_output = produced
 
+    def finish(self, total: Amounts, now_us: int) -> None:
+        """End at ``total``: debit what is left to debit and drop every promise, in one round."""
+        path = self.path
+        if self.held_requests:
+            self.send(now_us)
+        self.used_quota = _end(path.tokens, self.used_quota, total.quota, self.held_quota, now_us)
+        self.used_input = _end(path.inputs, self.used_input, total.input, self.held_input, now_us)
+        self.used_output = _end(path.outputs, self.used_output, total.output, self.held_output, now_us)
+        for bucket in path.slots:
+            bucket.pending -= UNIT
+        if path.budgeted:
+            self._promise(-self.hard.quota, -self.hard.nanousd)
+
     def extend(self, more: Hard) -> None:
         """Raise what the budgets hold."""
         self.hard = Hard(self.hard.quota + more.quota, self.hard.nanousd + more.nanousd)
@@ -141,6 +154,14 @@ class Grant:
             budget.pending += quota
         for budget in self.path.money:
             budget.pending += nanousd
+
+
+def _end(buckets: tuple[Bucket, ...], used: int, total: int, held: int, now_us: int) -> int:
+    """Debit what ``total`` exceeds ``used`` by and drop all that is held; return what is used in all."""
+    more = total - used if total > used else 0
+    for bucket in buckets:
+        bucket.use(more * UNIT, held * UNIT, now_us)
+    return used + more
 
 
 _NOTHING = Hard()
