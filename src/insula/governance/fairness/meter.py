@@ -65,6 +65,17 @@ class Meter:
                 self._open(account)
         return self._past | present
 
+    def multiply(self, race: Race[Tenant], factor: int) -> None:
+        """Count in units that are smaller by ``factor``."""
+        self.largest *= factor
+        self.over *= factor
+        self.under *= factor
+        self.gap *= factor
+        for account in (*self._past.values(), *(tenant.account for tenant in race)):
+            account.gap *= factor
+            account.worst_over *= factor
+            account.worst_under *= factor
+
     def joins(self, tenant: Tenant) -> None:
         """Note that a tenant waits from now on."""
         account = tenant.account

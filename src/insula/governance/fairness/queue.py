@@ -11,9 +11,10 @@ from insula.governance.fairness.item import Item, Slip
 from insula.governance.fairness.lane import Lane
 from insula.governance.fairness.meter import Meter
 from insula.governance.fairness.race import ALONE, Race
+from insula.governance.fairness.refine import refine
 from insula.governance.fairness.report import FairnessReport, report
 from insula.governance.fairness.tenant import Tenant
-from insula.governance.fairness.weight import ONE, Weight, shared_weight
+from insula.governance.fairness.weight import FEW, UNITS, Weight, shared_weight, units_for
 
 _BATCH = Lane.BATCH
 
@@ -46,6 +47,7 @@ class FairQueue:
         assert skip_budget >= 0 and batch_age_us >= 0
         self._skip_budget = skip_budget
         self._batch_age_us = batch_age_us
+        self._units = FEW
         self._weights: dict[str, Weight] = {}
         self._slips: dict[str, Slip] = {}
         self._meter = Meter(label_of)
@@ -55,10 +57,14 @@ class FairQueue:
 
     def weigh(self, tenant: str, weight: int | Fraction) -> None:
         """Set a tenant's weight, from its next charge on. Raises ``ValueError`` (see ``Weight``)."""
-        if self._weights.get(tenant, ONE).value == weight:
+        held = self._weights.get(tenant)
+        if weight == (1 if held is None else held.value):
             return
-        new = shared_weight(weight)
-        if new is ONE:
+        new = Weight(weight)
+        if units_for(weight) > self._units:
+            self._count_finer()
+        new = shared_weight(new.value, self._units)
+        if weight == 1:
             del self._weights[tenant]
         else:
             self._weights[tenant] = new
@@ -197,7 +203,7 @@ class FairQueue:
 
     def fairness(self) -> FairnessReport:
         """Return the figures of this queue so far."""
-        return report(self._meter, self._race, self._skip_budget)
+        return report(self._meter, self._race, self._skip_budget, self._units)
 
     def _dispatch(self, tenant: Tenant, passed: Sequence[Tenant] = ()) -> Item:
         slip = tenant.head
@@ -266,6 +272,12 @@ class FairQueue:
         if tenant.entry is not None:
             self._meter.compare(tenant, self._race.first())
 
+    def _count_finer(self) -> None:
+        """A weight has come that needs finer units: recount everything, once. The order stays as it is."""
+        self._units = UNITS
+        self._race.one = shared_weight(1, UNITS)
+        refine(self._race, self._meter, self._slips.values(), self._weights)
+
     def _review(self, tenant: Tenant) -> None:
         """Let a tenant contend or not, by whether anything of it may be served."""
         race = self._race
@@ -304,15 +316,16 @@ class FairQueue:
 class _TenantRace(Race[Tenant]):
     """The race between the tenants of a queue."""
 
-    __slots__ = ("_meter", "_weights")
+    __slots__ = ("_meter", "_weights", "one")
 
     def __init__(self, weights: dict[str, Weight], meter: Meter) -> None:
         super().__init__()
+        self.one = shared_weight(1, FEW)
         self._weights = weights
         self._meter = meter
 
     def make(self, name: str) -> Tenant:
-        return Tenant(name, self._weights.get(name, ONE), self._meter.account(name))
+        return Tenant(name, self._weights.get(name) or self.one, self._meter.account(name))
 
     def gone(self, member: Tenant) -> None:
         self._meter.part(member)

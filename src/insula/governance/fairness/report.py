@@ -9,7 +9,6 @@ from insula.governance.fairness.histogram import Histogram
 from insula.governance.fairness.meter import Meter
 from insula.governance.fairness.race import Race
 from insula.governance.fairness.tenant import Tenant
-from insula.governance.fairness.weight import UNITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +67,11 @@ class FairnessReport:
     jain: float
 
 
-def report(meter: Meter, race: Race[Tenant], skip_budget: int) -> FairnessReport:
-    """Read all figures. Takes time in proportion to the tenants remembered."""
+def report(meter: Meter, race: Race[Tenant], skip_budget: int, units: int) -> FairnessReport:
+    """Read all figures, in time that grows with the tenants kept. ``units``: of a counter, in one of cost."""
     bound = (1 + skip_budget) * (meter.largest + meter.over + meter.under)
     tenants = tuple(
-        _tenant(name, account, race, bound) for name, account in sorted(meter.accounts(race).items())
+        _tenant(name, account, race, bound, units) for name, account in sorted(meter.accounts(race).items())
     )
     return FairnessReport(
         tenants=tenants,
@@ -80,7 +79,7 @@ def report(meter: Meter, race: Race[Tenant], skip_budget: int) -> FairnessReport
         waiting=sum(tenant.waiting for tenant in tenants),
         in_flight=sum(tenant.in_flight for tenant in tenants),
         dispatches=meter.dispatches,
-        bound=2 * bound // UNITS,
+        bound=2 * bound // units,
         gap=_fraction(meter.gap, bound),
         jain=jain(
             [
@@ -98,7 +97,7 @@ def jain(values: list[float]) -> float:
     return sum(values) ** 2 / (len(values) * squares) if squares else 1.0
 
 
-def _tenant(name: str, account: Account, race: Race[Tenant], bound: int) -> TenantFairness:
+def _tenant(name: str, account: Account, race: Race[Tenant], bound: int, units: int) -> TenantFairness:
     tenant = race.find(name)
     behind = 0 if tenant is None else race.time - tenant.counter
     return TenantFairness(
@@ -112,7 +111,7 @@ def _tenant(name: str, account: Account, race: Race[Tenant], bound: int) -> Tena
         received_share=account.received / account.offered if account.offered else None,
         backlogged_us=account.backlogged_us,
         gap=_fraction(account.gap, bound),
-        debt=max(0, behind) // UNITS,
+        debt=max(0, behind) // units,
     )
 
 
