@@ -55,6 +55,16 @@ class Settings(BaseSettings):
     burndown: Annotated[
         Path | None, Field(description="TOML file of burndown rates that stand above those that come along")
     ] = None
+    limits_store: Annotated[
+        str | None,
+        Field(
+            description="Valkey server that keeps limits for several gateways: unix:///PATH or "
+            "valkey://HOST:PORT, several with commas between (needs the extra `valkey`)"
+        ),
+    ] = None
+    gateways: Annotated[
+        int, Field(ge=1, le=1024, description="gateways on `limits_store`: each has its part while that is away")
+    ] = 1
     otlp_traces: Annotated[
         str | None,
         Field(description="OTLP/HTTP address for traces, ending in /v1/traces (needs the extra `tracing`)"),

@@ -128,7 +128,7 @@ def test_budgets_of_an_empty_store_wait_for_the_books(servers: Any) -> None:
             (await store.reserve(ACME, "one", Need.tokens(400))).hard  # noqa: B018
             store.settle("one", used_tokens(400))
             await store._outgoing.drained()
-            hour = store._exchange.server_us() // 3_600_000_000
+            hour = store.exchange.server_us() // 3_600_000_000
             running = await store.reserve(ACME, "running", Need.tokens(300))
             assert running.hard == Hard(300)
             server.kill()

@@ -172,8 +172,14 @@ class Pair:
     async def compare_registers(self) -> None:
         ground = self.store._link.ground
         assert ground is not None
-        for key, level in self.oracle._levels.items():
-            raw = await self.store._link.wire.ask(b"GET", self.store._known.key(key))  # type: ignore[union-attr]
+        levels = list(self.oracle._levels.items())
+        wire = self.store._link.wire
+        assert wire is not None
+        records = (
+            await wire.ask(b"MGET", *(self.store._known.key(key) for key, _ in levels)) if levels else []
+        )
+        assert isinstance(records, list)
+        for (key, level), raw in zip(levels, records, strict=True):
             if raw is None:
                 assert all(bucket.idle(self.now) for bucket in level.buckets.values())
                 continue
@@ -301,7 +307,7 @@ async def run(pair: Pair, ops: list[dict[str, Any]], chance: random.Random) -> i
                 pair.store._calls[rid] = earlier
             assert mine == theirs, f"step {number}: governor {mine}; store {theirs}; {op}"
             admitted += isinstance(mine, Hard) and op["do"] == "reserve"
-            if number % 7 == 0:
+            if number % 15 == 0:
                 await pair.compare_registers()
             if op["do"] == "reserve" and rid not in known:
                 pair.compare_standing(op["scope"])

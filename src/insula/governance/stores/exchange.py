@@ -10,13 +10,25 @@ import structlog
 
 from insula.governance.quota.grant import Expiry
 from insula.governance.quota.need import Hard
+from insula.governance.scope import PLATFORM
 from insula.governance.stores.call import Call, Note
 from insula.governance.stores.known import Known
 from insula.governance.stores.link import Link
 from insula.governance.stores.outgoing import MARK_MS
 from insula.governance.stores.record import write_hard, write_held, write_need, write_used
-from insula.governance.stores.scripts import ADJUST, ALL, EXPIRE, EXTEND, REGISTER, RESERVE, SETTLE, TIDY
-from insula.governance.stores.wire import GONE, OnReply, Wire, bulk
+from insula.governance.stores.scripts import (
+    ADJUST,
+    ALL,
+    EXPIRE,
+    EXTEND,
+    LEND,
+    REGISTER,
+    RESERVE,
+    SETTLE,
+    TIDY,
+    Script,
+)  # fmt: skip
+from insula.governance.stores.wire import GONE, OnReply, ReplyError, Wire, bulk
 
 _log = structlog.get_logger()
 _LOOKED_AT = 100
@@ -56,6 +68,7 @@ class Exchange:
         self._now_us = now_us
         self._offset_us = 0
         self._latest_us = 0
+        self._prefix = prefix
         self._calls = prefix + b"c:"
         self.ground_key = prefix + b"m"
         self._base = bulk(self.ground_key, prefix + b"x")
@@ -152,6 +165,25 @@ class Exchange:
         line = TIDY.head(2, 4) + self._base + self._ground() + bulk(cursor, b"%d" % _LOOKED_AT)
         found = self.read(await self._wire.run(line))
         return found[2] if found is not None and found[0] == Code.DONE else b"0"
+
+    async def lease(self, script: Script, *figures: bytes) -> list[Any] | None:
+        """Ask about what this shard leases of the platform's rates; see ``Lease``."""
+        keys = bulk(self.ground_key, self._known.key(PLATFORM), self._prefix + b"g")
+        return await self._about_platform(script, keys, self._known.written(PLATFORM), *figures)
+
+    async def lend(self, limits: bytes, *figures: bytes) -> list[Any] | None:
+        """Ask for a lease of the platform's rates, whose buckets are here."""
+        keys = bulk(self.ground_key, self._prefix + b"h:*", self._prefix + b"h")
+        return await self._about_platform(LEND, keys, limits, *figures)
+
+    async def _about_platform(self, script: Script, keys: bytes, *figures: bytes) -> list[Any] | None:
+        if not self.up:
+            return None
+        line = script.head(3, 2 + len(figures)) + keys + self._ground() + bulk(*figures)
+        try:
+            return self.read(await self._wire.run(line))
+        except (ConnectionError, ReplyError) as error:
+            return self.read(error)
 
     def read(self, reply: object) -> list[Any] | None:
         """Return an answer; ``None`` if there is none.

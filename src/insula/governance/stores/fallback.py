@@ -7,8 +7,8 @@ is debited from the store when it is back.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable
+from dataclasses import astuple, dataclass, replace
 from typing import Any
 
 from insula.governance.quota.governor import Governor
@@ -30,6 +30,11 @@ class Outages:
     failed_closed: int = 0
     store_lost: int = 0
     store_changed: int = 0
+
+    @classmethod
+    def total(cls, outages: Iterable[Outages]) -> Outages:
+        """Return the sums of several."""
+        return cls(*(sum(figures) for figures in zip(*(astuple(one) for one in outages), strict=True)))
 
 
 def unavailable(why: str = "the store of limits cannot be reached") -> EnforcementUnavailable:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
-from insula.governance.quota.level import Path
+from insula.governance.quota.bucket import UNIT
+from insula.governance.quota.level import Level, Path
 from insula.governance.quota.limits import Limits
 from insula.governance.quota.meter import HOUR_S, NOTHING, Use, Window
 from insula.governance.quota.standing import Standing, standing_of
-from insula.governance.scope import Scope
-from insula.governance.stores.record import Ground, read_level, write_limits
+from insula.governance.scope import PLATFORM, Scope
+from insula.governance.stores.record import Ground, read_level, write_leased, write_limits
 from insula.governance.stores.wire import bulk
 
 _KEPT: Final = 50_000
@@ -33,8 +34,13 @@ class Known:
     """Limits of levels, and the last records that the store sent. Bounded: the oldest are forgotten."""
 
     def __init__(
-        self, prefix: bytes, limits_for: Callable[[str], Limits], metered: Callable[[str], bool]
+        self,
+        prefix: bytes,
+        limits_for: Callable[[str], Limits],
+        metered: Callable[[str], bool],
+        shards: int = 1,
     ) -> None:
+        self._shards = shards
         self._prefix = prefix
         self._limits_for = limits_for
         self.metered = metered
@@ -56,7 +62,10 @@ class Known:
 
     def written(self, key: str) -> bytes:
         """Return the limits of a level for the scripts."""
-        return write_limits(self.limits(key), metered=self.metered(key))
+        limits, metered = self.limits(key), self.metered(key)
+        if key == PLATFORM and self._shards > 1:
+            return write_leased(limits, self._shards)
+        return write_limits(limits, metered=metered)
 
     def key(self, key: str) -> bytes:
         """Return the key of a level in the store."""
@@ -107,14 +116,27 @@ class Known:
             level, mean_hold_us = read_level(
                 name, key, self.limits(key), self._records.get(key), ground, now_us, metered=self.metered(key)
             )
+            if key == PLATFORM and self._shards > 1:
+                self._share(level, known=key in self._records)
             levels.append(level)
-        path = Path(tuple(levels))
+        path = Path(route.levels[-1][1], tuple(levels))
         path.mean_hold_us = mean_hold_us
         return path
 
+    def _share(self, level: Level, *, known: bool) -> None:
+        """Narrow the platform's level to what this shard has of it; what it never leased, it has not."""
+        for measure, bucket in level.buckets.items():
+            if measure == "in_flight":
+                bucket.capacity = bucket.level = bucket.capacity // UNIT // self._shards * UNIT
+            elif not known:
+                bucket.level = 0
+
     def standing(self, scope: Scope, ground: Ground, now_us: int) -> Standing:
         """Return where a scope stands, refilled since it was last heard of."""
-        return standing_of(self.path(self.route(scope), ground, now_us), now_us)
+        route = self.route(scope)
+        if self._shards > 1:  # the platform's share that is here now says nothing of what there is
+            route = replace(route, levels=route.levels[1:])
+        return standing_of(self.path(route, ground, now_us), now_us)
 
     def strict(self, scope: Scope, ground: Ground | None, now_us: int) -> bool:
         """Whether any level wants strict estimates, or is overdrawn as far as is known."""

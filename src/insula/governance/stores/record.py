@@ -22,8 +22,8 @@ from insula.governance.quota.meter import HOUR_S, Meter, Use, month_of
 from insula.governance.quota.need import Amounts, Hard, Need
 from insula.kernel.money import NANO_USD
 
-MOST: Final = 10**15
-"""No limit is larger, so an amount above it is as good as this one."""
+MOST: Final = 2 * 10**15
+"""No limit is larger (a budget and its overdraft), so an amount above it is as good as this one."""
 
 _NEED = struct.Struct("<18d")
 _LIMITS = struct.Struct("<16d")
@@ -72,11 +72,24 @@ def write_limits(limits: Limits, *, metered: bool) -> bytes:
     for measure in RATES:
         rate = getattr(limits, measure)
         figures += (0, 0) if rate is None else (getattr(limits, f"{measure}_burst") or rate, rate)
-    for plain in (limits.in_flight, limits.tokens_per_day, limits.tokens_per_month):
-        figures.append(-1 if plain is None else plain)
+    figures.append(-1 if limits.in_flight is None else limits.in_flight)
+    for tokens in (limits.tokens_per_day, limits.tokens_per_month):
+        figures.append(-1 if tokens is None else tokens + (limits.overdraft_tokens or 0))
     for money in (limits.nanousd_per_day, limits.nanousd_per_month):
         figures += (-1, 0) if money is None else divmod(money, NANO_USD)
     return _LIMITS.pack(*figures, limits.budgeted or metered)
+
+
+def write_leased(limits: Limits, shards: int) -> bytes:
+    """Return the platform's limits on one of several shards.
+
+    Rates have what was leased, so no refill and no bound of their own; calls in flight are divided evenly.
+    """
+    figures: list[int] = []
+    for measure in RATES:
+        figures += (0, 0) if getattr(limits, measure) is None else (MOST, 0)
+    figures.append(-1 if limits.in_flight is None else limits.in_flight // shards)
+    return _LIMITS.pack(*figures, -1, -1, -1, 0, -1, 0, False)
 
 
 def write_used(used: Amounts) -> bytes:
@@ -122,7 +135,7 @@ def read_level(
 ) -> tuple[Level, int]:
     """Return a level as the store has it, under ``limits``, and how long its own calls take (us)."""
     hour = now_us // _HOUR_US
-    level = Level(name, key, limits, now_us, hour, metered=metered)
+    level = Level(name, key, limits, now_us, hour, Meter(hour) if metered else None)
     figures = [int(figure) for figure in _LEVEL.unpack_from(raw)] if raw else [0] * 30
     for number, measure in enumerate(RATES):
         bucket = level.buckets.get(measure)
@@ -154,7 +167,7 @@ def _restore(bucket: Bucket, figures: list[int], epoch: int, ground: Ground, now
     wanted = bucket.capacity, bucket.rate
     bucket.capacity, bucket.rate = capacity * UNIT, rate
     bucket.level, bucket.stamp_us = units * UNIT + ticks, stamp
-    if epoch != ground.epoch:
+    if epoch != ground.epoch and rate:
         bucket.stamp_us = max(bucket.stamp_us, now_us + (-2 * capacity // rate) * UNIT)
         if epoch < ground.lost_epoch:
             bucket.level = min(bucket.level, 0)

@@ -33,7 +33,7 @@ from insula.governance.stores.outgoing import Outgoing
 from insula.governance.stores.record import read_hard
 from insula.governance.stores.wire import GONE, ReplyError
 from insula.kernel.clock import Clock, SystemClock
-from insula.kernel.errors import EnforcementUnavailable, InsulaError
+from insula.kernel.errors import EnforcementUnavailable, InsulaError, Misconfigured
 
 _log = structlog.get_logger()
 
@@ -47,10 +47,12 @@ class ValkeyStore:
     """``LimitStore`` of one gateway process. Owned by one event loop; ``start`` before use, ``stop`` after.
 
     ``limits_for`` and ``metered`` are as in ``Governor``. ``gateways`` is how many processes share the
-    limits: each lets through that part of a rate while the store is away. ``seed`` reads the books for a
-    level that has a budget and that the store does not know. ``on_lost`` is called when the counters were
-    lost. ``remember`` is a file that keeps which store was met, so that a loss is noticed after a restart
-    too. ``now_us`` replaces the server's clock, in tests.
+    limits: each lets through that part of a rate while the store is away. ``divided`` says whether a ledger
+    divides a tenant's token budget among its runs: that is done in process only, so calls of such runs are
+    refused. ``seed`` reads the books for a level that has a budget and that the store does not know.
+    ``on_lost`` is called when the counters were lost. ``remember`` is a file that keeps which store was met,
+    so that a loss is noticed after a restart too. ``shards`` is among how many servers tenants are spread
+    (see ``ShardedStore``). ``now_us`` replaces the server's clock, in tests.
     """
 
     def __init__(
@@ -60,31 +62,34 @@ class ValkeyStore:
         *,
         gateways: int = 1,
         metered: Callable[[str], bool] = lambda _key: False,
+        divided: Callable[[str], bool] = lambda _tenant: False,
         seed: Seed = no_books,
         on_lost: Callable[[], None] = lambda: None,
         on_expiry: Expiry = Expiry.INPUT_ONLY,
         remember: FilePath | None = None,
         timeout_s: float = TIMEOUT_S,
         prefix: str = "insula:{0}:",
+        shards: int = 1,
         clock: Clock | None = None,
         now_us: Callable[[], int] | None = None,
     ) -> None:
         self.outages = Outages()
         self._clock_us = (clock or SystemClock()).monotonic_us
-        self._known = Known(prefix.encode(), limits_for, metered)
-        self._exchange = Exchange(prefix.encode(), self._known, on_expiry, self._clock_us, now_us)
-        self._books = Books(self._exchange, self._known, seed)
+        self._known = Known(prefix.encode(), limits_for, metered, shards)
+        self.exchange = Exchange(prefix.encode(), self._known, on_expiry, self._clock_us, now_us)
+        self._books = Books(self.exchange, self._known, seed)
         self._outgoing = Outgoing(self._clock_us, self._transmit)
-        self._link = self._exchange.link = Link(
+        self._link = self.exchange.link = Link(
             address,
-            self._exchange.ground_key,
+            self.exchange.ground_key,
             timeout_s=timeout_s,
             remember=remember,
-            clock=self._exchange.clock,
+            clock=self.exchange.clock,
             on_up=self._up,
             on_down=self._down,
         )
         self._gateways = gateways
+        self._divided = divided
         self._on_lost = on_lost
         self._within_us = int(timeout_s * 1_000_000)
         self._real_time = now_us is None
@@ -114,7 +119,7 @@ class ValkeyStore:
     @property
     def connected(self) -> bool:
         """Whether the store decides; otherwise this gateway does what it may alone."""
-        return self._exchange.up
+        return self.exchange.up
 
     @property
     def fail_open_s(self) -> float:
@@ -126,13 +131,15 @@ class ValkeyStore:
 
     def reserve(self, scope: Scope, rid: str, need: Need, ttl_s: float = 600.0) -> asyncio.Future[Call]:
         """Hold what a call needs on every level, or nothing; see ``LimitStore`` for the errors."""
-        now_us = self._exchange.server_us()
+        now_us = self.exchange.server_us()
         call = self._calls.get(rid)
         if call is not None and call.expires_us > now_us:
             return call.answer
         call = Call(scope, rid, self._known.route(scope), need, int(ttl_s * 1_000_000), now_us)
         self._calls[rid] = call
-        if self._outgoing.full:
+        if need.run is not None and self._divided(scope.tenant):
+            self._refuse(call, _undivided(scope.tenant))
+        elif self._outgoing.full:
             self._refuse(call, unavailable("the store of limits is behind with what it was told"))
         else:
             self._ask(call)
@@ -164,7 +171,7 @@ class ValkeyStore:
             return answer
 
         def take(reply: object) -> None:
-            found = self._exchange.read(reply)
+            found = self.exchange.read(reply)
             if found is not None and found[0] == Code.DONE:
                 call.hard = read_hard(found[2])
                 self._known.learn(call.route, found[3:])
@@ -173,7 +180,7 @@ class ValkeyStore:
             if not answer.done():
                 answer.set_result(call.hard)
 
-        self._exchange.extend(call, more, take)
+        self.exchange.extend(call, more, take)
         return answer
 
     def settle(self, rid: str, used: Amounts) -> None:
@@ -202,11 +209,11 @@ class ValkeyStore:
             return self._fallback.standing(scope)
         if self._link.ground is None:
             return Standing(None, None)
-        return self._known.standing(scope, self._link.ground, self._exchange.server_us())
+        return self._known.standing(scope, self._link.ground, self.exchange.server_us())
 
     def strict(self, scope: Scope) -> bool:
         """Whether estimates must reserve all of ``max_tokens``."""
-        return self._known.strict(scope, self._link.ground, self._exchange.server_us())
+        return self._known.strict(scope, self._link.ground, self.exchange.server_us())
 
     def budgeted(self, scope: Scope) -> bool:
         """Whether any level of a scope has a calendar budget."""
@@ -217,7 +224,7 @@ class ValkeyStore:
         return self._known.pays(scope)
 
     def ledgered(self, scope: Scope) -> bool:
-        """No: ledgers of tenants are kept in process only, see ``build_store``."""
+        """No: ledgers of tenants are kept in process only, see ``divided``."""
         return False
 
     def queue_wait_s(self, scope: Scope) -> int:
@@ -228,7 +235,7 @@ class ValkeyStore:
         """What a metered level used in the present window, as the store last said."""
         if self._link.ground is None:
             return NOTHING
-        return self._known.used(key, window, self._link.ground, self._exchange.server_us())
+        return self._known.used(key, window, self._link.ground, self.exchange.server_us())
 
     def limits(self, key: str) -> Limits:
         """The limits in force at a level, in this gateway's configuration."""
@@ -245,19 +252,23 @@ class ValkeyStore:
 
     def in_flight(self) -> int:
         """How many reservations of this process are running."""
-        now_us = self._exchange.server_us()
+        now_us = self.exchange.server_us()
         return sum(call.held and call.expires_us > now_us for call in self._calls.values())
+
+    def knows(self, rid: str) -> bool:
+        """Whether this process reserved for a call that has not ended."""
+        return rid in self._calls
 
     async def expire(self) -> list[str]:
         """End the reservations whose time is up, whoever's they are; return their ids."""
         ended: list[str] = []
         more = True
         while more and self.connected:
-            some, more = await self._exchange.expire()
+            some, more = await self.exchange.expire()
             ended += some
         for rid in ended:
             _log.warning("reservation_expired", rid=rid)
-        long_ago = self._exchange.server_us() - _LATE_US
+        long_ago = self.exchange.server_us() - _LATE_US
         for rid in [rid for rid, call in self._calls.items() if call.expires_us < long_ago]:
             del self._calls[rid]
         return ended
@@ -267,12 +278,12 @@ class ValkeyStore:
     def _ask(self, call: Call) -> None:
         call.tries += 1
         if self.connected:
-            self._exchange.reserve(call, self._within_us, lambda reply: self._answer(call, reply))
+            self.exchange.reserve(call, self._within_us, lambda reply: self._answer(call, reply))
         else:
             self._alone(call)
 
     def _answer(self, call: Call, reply: object) -> None:
-        found = self._exchange.read(reply)
+        found = self.exchange.read(reply)
         code = None if found is None else Code(found[0])
         if found is not None and code is Code.DONE:
             self._admit(call, found)
@@ -297,7 +308,10 @@ class ValkeyStore:
     def _explain(self, call: Call, now_us: int) -> Exception:
         assert self._link.ground is not None
         path = self._known.path(call.route, self._link.ground, now_us)
-        return explain(path, call.need, now_us, now_us // _HOUR_US).error()
+        try:
+            return explain(path, call.need, now_us, now_us // _HOUR_US).error()
+        except StopIteration:  # the records say otherwise: the limits were changed meanwhile
+            return unavailable("limits are being changed")
 
     def _refuse(self, call: Call, error: Exception) -> None:
         if self._calls.get(call.rid) is call:
@@ -348,17 +362,17 @@ class ValkeyStore:
     def _tell(self, call: Call, what: What) -> None:
         if what != "cancel":
             call.sent = True
-        self._outgoing.tell(call, what, self._exchange.moment_us(), up=self.connected)
+        self._outgoing.tell(call, what, self.exchange.moment_us(), up=self.connected)
 
     def _transmit(self, note: Note) -> None:
         if not self.connected:
             return
         if not note.call.registered and note.name == note.call.name:
             self._register(note.call)
-        self._exchange.settle(note, lambda reply: self._told(note, reply))
+        self.exchange.settle(note, lambda reply: self._told(note, reply))
 
     def _told(self, note: Note, reply: object) -> None:
-        found = self._exchange.read(reply)
+        found = self.exchange.read(reply)
         if found is None:
             if reply is not GONE and self.connected:
                 self._outgoing.again_or_never(note, str(reply))
@@ -368,17 +382,17 @@ class ValkeyStore:
 
     def _register(self, call: Call) -> None:
         def take(reply: object) -> None:
-            found = self._exchange.read(reply)
+            found = self.exchange.read(reply)
             if found is not None and found[0] == Code.DONE:
                 call.registered = True
                 self._known.learn(call.route, found[2:])
 
-        self._exchange.register(call, take)
+        self.exchange.register(call, take)
 
     # Coming and going
 
     def _up(self, contact: Contact) -> None:
-        self._exchange.set_clock(contact.now_us)
+        self.exchange.set_clock(contact.now_us)
         self.outages.fail_open_s = self.fail_open_s
         if self._away_since_us is not None:
             _log.info("limits_store_back", untold=len(self._outgoing))
@@ -414,4 +428,12 @@ class ValkeyStore:
             with contextlib.suppress(ConnectionError, ReplyError):
                 await self.expire()
                 if self.connected:
-                    cursor = await self._exchange.tidy(cursor)
+                    cursor = await self.exchange.tidy(cursor)
+
+
+def _undivided(tenant: str) -> Misconfigured:
+    return Misconfigured(
+        f"runs of {tenant} share a token budget, and shared limits cannot divide one among runs",
+        hint="give the tenant a budget in dollars instead, or keep limits in process: unset limits_store",
+        field="limits_store",
+    )

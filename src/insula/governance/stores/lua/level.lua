@@ -67,15 +67,17 @@ local function fresh(s, b, now)
   return units, ticks
 end
 
--- Give the bucket at b the limit that the caller's configuration says. What was used stays used.
+-- Give the bucket at b the limit that the caller's configuration says. What was used stays used. Rate 0 is a
+-- bucket that only leases fill (see lend.lua).
 local function resize(s, b, cap, rate, base, now)
   if s[b + 1] == 0 then
-    s[b + 3], s[b + 4], s[b + 6] = cap, 0, now
+    s[b + 3], s[b + 4], s[b + 6] = rate > 0 and cap or 0, 0, now
     if base.lost > 0 then s[b + 3], s[b + 6] = 0, base.lost end
   else
     s[b + 3], s[b + 4] = fresh(s, b, now)
     s[b + 6] = max(s[b + 6], now)
     if s[b + 3] >= cap then s[b + 3], s[b + 4] = cap, 0 end
+    if rate == 0 and s[b + 3] > 0 then s[b + 3], s[b + 4] = 0, 0 end
   end
   s[b + 1], s[b + 2] = cap, rate
 end
