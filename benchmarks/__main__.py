@@ -12,6 +12,7 @@ ALL = (
         "runs",
         "gateway",
         "governor",
+    "valkey",
         "books",
         "ledger",
         "fairness",
