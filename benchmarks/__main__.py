@@ -12,7 +12,7 @@ ALL = (
         "runs",
         "gateway",
         "governor",
-    "valkey",
+        "valkey",
         "books",
         "ledger",
         "fairness",

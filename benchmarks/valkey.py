@@ -1,9 +1,9 @@
-"""Limits kept in Valkey: what a decision costs the server and the gateway, and whether several gateways overshoot.
+"""Limits kept in Valkey: what a decision costs the server and the gateway, and whether gateways overshoot.
 
 python -m benchmarks.valkey [--json]
 
-A path of six levels, each with requests and tokens per minute. Each figure is the best of many short windows, so that
-other work on the machine shows as little as can be.
+A path of six levels, each with requests and tokens per minute. Each figure is the best of many short windows,
+so that other work on the machine shows as little as can be.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ async def server_us(store: ValkeyStore) -> float:
     assert isinstance(told, bytes)
     await wire.ask(b"CONFIG", b"RESETSTAT")
     for line in told.decode().splitlines():
-        if line.startswith("cmdstat_evalsha:"):
+        if line.startswith("cmdstat_fcall:"):
             return float(line.partition("usec_per_call=")[2].partition(",")[0])
     return 0.0
 

@@ -194,13 +194,13 @@ def test_a_slow_store_is_given_up_and_takes_nothing_in_late(servers: Any) -> Non
     run(test())
 
 
-def test_scripts_that_were_forgotten_are_sent_again(servers: Any) -> None:
+def test_functions_that_were_forgotten_are_sent_again(servers: Any) -> None:
     async def test() -> None:
         server = servers()
         async with gateway(server, {"acme": Limits(rpm=10)}) as store:
-            server.say(b"SCRIPT FLUSH SYNC")
+            server.say(b"FUNCTION FLUSH SYNC")
             assert len(await admitted(store, ACME, 12)) == 10
-            server.say(b"SCRIPT FLUSH SYNC")
+            server.say(b"FUNCTION FLUSH SYNC")
             store.settle("0", used_tokens(1))
             await store._outgoing.drained()
             assert store.connected and store.outages.failed_open == 0

@@ -18,10 +18,10 @@ from insula.governance.stores.outgoing import MARK_MS
 from insula.governance.stores.record import write_hard, write_held, write_need, write_used
 from insula.governance.stores.scripts import (
     ADJUST,
-    ALL,
     EXPIRE,
     EXTEND,
     LEND,
+    LOAD,
     REGISTER,
     RESERVE,
     SETTLE,
@@ -188,7 +188,7 @@ class Exchange:
     def read(self, reply: object) -> list[Any] | None:
         """Return an answer; ``None`` if there is none.
 
-        Scripts that the server forgot are sent again, and the command may be. If the server cannot serve
+        Functions that the server forgot are loaded again, and the command may be. If the server cannot serve
         now (it loads, is full, is a replica), or is another store, the connection is given up.
         """
         if isinstance(reply, list):
@@ -199,9 +199,8 @@ class Exchange:
             return answer
         if reply is GONE or not self.up:
             return None
-        if str(reply).startswith("NOSCRIPT"):
-            for script in ALL:
-                self._wire.send(script.load, lambda _reply: None)
+        if "Function not found" in str(reply):
+            self._wire.send(LOAD, lambda _reply: None)
         elif not str(reply).startswith("ERR "):
             _log.warning("limits_store_error", error=str(reply)[:200])
             self.link.drop()

@@ -19,7 +19,7 @@ import structlog
 
 from insula.governance.stores.address import Address
 from insula.governance.stores.record import Ground
-from insula.governance.stores.scripts import ALL, HELLO
+from insula.governance.stores.scripts import HELLO, LOAD
 from insula.governance.stores.wire import GONE, ReplyError, Wire, bulk
 from insula.kernel.entropy import token_bytes
 
@@ -126,8 +126,8 @@ class Link:
         gone.set()
 
     async def _greet(self, wire: Wire) -> Contact:
-        for script in ALL:
-            await wire.ask(b"SCRIPT", b"LOAD", script.text)
+        with contextlib.suppress(ReplyError):  # it is there already, or the greeting will say what is wrong
+            await wire.run(LOAD)
         run = _run_id(await wire.ask(b"INFO", b"server"))
         found = await wire.run(
             HELLO.head(1, 4) + bulk(self._ground_key, token_bytes(16), self._known or b"", run, self._clock())

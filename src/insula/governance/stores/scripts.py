@@ -1,4 +1,8 @@
-"""The Lua scripts: one for each kind of decision, each put together from the parts it needs."""
+"""The Lua functions: one for each kind of decision, in one library that the server compiles once.
+
+What decisions share is in ``PARTS``; each file of ``NAMES`` is the body of one function of ``KEYS`` and
+``ARGV``. The names carry a digest of the text, so that gateways of different releases can share a server.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +12,29 @@ from typing import Final
 
 from insula.governance.stores.wire import bulk, command
 
+PARTS: Final = ("level", "meter", "budget", "call", "expiry", "admit")
+NAMES: Final = (
+    "hello", "reserve", "extend", "settle", "register", "expire", "tidy", "adjust",
+    "report", "lend", "borrow",
+)  # fmt: skip
+
+_LUA = files("insula.governance.stores") / "lua"
+
+
+def _body(name: str) -> str:
+    return (_LUA / f"{name}.lua").read_text()
+
+
+_TEXT = "\n".join(_body(part) for part in PARTS)
+_BODIES = {name: _body(name) for name in NAMES}
+_DIGEST = hashlib.sha256("".join((_TEXT, *_BODIES.values())).encode()).hexdigest()[:12]
+
 
 class Script:
-    """A script, and how it is called."""
+    """One function, and how it is called."""
 
-    def __init__(self, name: str, *parts: str) -> None:
-        lua = files("insula.governance.stores") / "lua"
-        texts = [(lua / f"{part}.lua").read_text() for part in (*parts, name)]
-        self.text = "\n".join(texts).encode()
-        self.load = command(b"SCRIPT", b"LOAD", self.text)
-        self._sha = hashlib.sha1(self.text, usedforsecurity=False).hexdigest().encode()
+    def __init__(self, name: str) -> None:
+        self.function = f"insula_{name}_{_DIGEST}"
         self._heads: dict[tuple[int, int], bytes] = {}
 
     def head(self, keys: int, arguments: int) -> bytes:
@@ -25,21 +42,22 @@ class Script:
         found = self._heads.get((keys, arguments))
         if found is None:
             start = b"*%d\r\n" % (3 + keys + arguments)
-            found = start + bulk(b"EVALSHA", self._sha, b"%d" % keys)
+            found = start + bulk(b"FCALL", self.function.encode(), b"%d" % keys)
             self._heads[keys, arguments] = found
         return found
 
 
-HELLO: Final = Script("hello", "level")
-RESERVE: Final = Script("reserve", "level", "meter", "budget", "call", "expiry")
-EXTEND: Final = Script("extend", "level", "meter", "budget", "call")
-SETTLE: Final = Script("settle", "level", "meter", "call")
-REGISTER: Final = Script("register", "level", "meter", "call")
-EXPIRE: Final = Script("expire", "level", "meter", "call", "expiry")
-TIDY: Final = Script("tidy", "level")
-ADJUST: Final = Script("adjust", "level", "meter")
-REPORT: Final = Script("report", "level", "meter")
-LEND: Final = Script("lend", "level", "meter")
-BORROW: Final = Script("borrow", "level", "meter")
+_SCRIPTS = {name: Script(name) for name in NAMES}
+HELLO, RESERVE, EXTEND, SETTLE = (_SCRIPTS[name] for name in NAMES[:4])
+REGISTER, EXPIRE, TIDY, ADJUST = (_SCRIPTS[name] for name in NAMES[4:8])
+REPORT, LEND, BORROW = (_SCRIPTS[name] for name in NAMES[8:])
 
-ALL: Final = (HELLO, RESERVE, EXTEND, SETTLE, REGISTER, EXPIRE, TIDY, ADJUST, REPORT, LEND, BORROW)
+
+def _function(name: str) -> str:
+    return f"redis.register_function('{_SCRIPTS[name].function}', function(KEYS, ARGV)\n{_BODIES[name]}\nend)"
+
+
+LIBRARY: Final = "\n".join((f"#!lua name=insula_{_DIGEST}", _TEXT, *map(_function, NAMES))).encode()
+"""The text of the library. It is loaded once; loading it again is refused and does no harm."""
+
+LOAD: Final = command(b"FUNCTION", b"LOAD", LIBRARY)

@@ -20,6 +20,6 @@ if known ~= '' and known ~= generation then
     lost, lost_epoch = now, epoch
   end
 end
-local ground = generation .. struct.pack('<ddd', epoch, lost, lost_epoch) .. run
-if ground ~= raw then redis.call('SET', KEYS[1], ground) end
-return {ground, now, gone}
+local ground_now = generation .. struct.pack('<ddd', epoch, lost, lost_epoch) .. run
+if ground_now ~= raw then redis.call('SET', KEYS[1], ground_now) end
+return {ground_now, now, gone}

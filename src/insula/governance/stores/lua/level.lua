@@ -10,9 +10,18 @@ local LEVEL, FIGURES, WIDTH = '<dddddddddddddddddddddddddddddd', 30, 240
 local SLOTS, TOKENS, DOLLARS, NANOS, MEAN, EPOCH = 25, 26, 27, 28, 29, 30
 local LIMITS = '<dddddddddddddddd'
 local BOOKS = 16
-local floor, min, max = math.floor, math.min, math.max
 
+-- While a library is loaded there is no `math`.
+local function floor(x) return x - x % 1 end
+local function min(x, y) return x < y and x or y end
+local function max(x, y) return x > y and x or y end
+
+-- What is to be written, key and value in turn: all of it at once, at the end of a decision.
+local writes = {}
+
+-- The time now; every decision begins with it. What an earlier one failed to write is forgotten.
 local function clock(given)
+  writes = {}
   if given ~= '' then return tonumber(given) end
   local time = redis.call('TIME')
   return time[1] * 1000000 + time[2]
@@ -31,7 +40,7 @@ local function distrust(s, base, now)
   for b = 0, 18, 6 do
     local cap, rate = s[b + 1], s[b + 2]
     if cap > 0 then
-      if rate > 0 then s[b + 6] = max(s[b + 6], now - math.ceil(2 * cap / rate) * MINUTE) end
+      if rate > 0 then s[b + 6] = max(s[b + 6], now - -floor(-2 * cap / rate) * MINUTE) end
       if s[EPOCH] < base.lost_epoch then
         if s[b + 3] > 0 then s[b + 3], s[b + 4] = 0, 0 end
         s[b + 6] = max(s[b + 6], base.lost)
@@ -118,9 +127,7 @@ local function promise(s, tokens, dollars, nanos)
   end
 end
 
--- What is to be written, key and value in turn: all of it at once, at the end of a decision.
-local writes = {}
-
+-- Put a level among what is to be written.
 local function save(key, s, meter)
   local raw = struct.pack(LEVEL, unpack(s, 1, FIGURES))
   if meter then raw = raw .. meter end
@@ -130,6 +137,7 @@ local function save(key, s, meter)
 end
 
 local function write()
-  if #writes > 0 then redis.call('MSET', unpack(writes)) end
+  local all = writes
   writes = {}
+  if #all > 0 then redis.call('MSET', unpack(all)) end
 end
