@@ -8,6 +8,8 @@ import sys
 import textwrap
 from pathlib import Path
 
+import pytest
+
 from insula.usage import Sent, UnderWay
 
 NOW = 1_790_000_000.0
@@ -55,16 +57,20 @@ def test_recovering_twice_tells_the_same_until_begun_anew(tmp_path: Path) -> Non
     assert UnderWay(tmp_path).recover(NOW) == []
 
 
-def test_the_file_stays_small_and_keeps_what_is_open(tmp_path: Path) -> None:
+def test_the_file_grows_with_calls_at_once_and_slots_are_used_again(tmp_path: Path) -> None:
     calls = UnderWay(tmp_path)
     calls.begin()
     calls.sent(sent("open"))
-    for number in range(30_000):
+    for number in range(5_000):
         calls.sent(sent(str(number)))
         calls.ended(f"req_{number}")
+    small = (tmp_path / "under-way.map").stat().st_size
+    for number in range(1_000):
+        calls.sent(sent(f"many{number}"))
     calls.close()
-    assert (tmp_path / "under-way.log").stat().st_size < 5 * 1024 * 1024
-    assert [event.event_id for event in UnderWay(tmp_path).recover(NOW)] == ["req_open"]
+    assert small < 1024 * 1024 < (tmp_path / "under-way.map").stat().st_size
+    left = {event.event_id for event in UnderWay(tmp_path).recover(NOW)}
+    assert left == {"req_open", *(f"req_many{number}" for number in range(1_000))}
 
 
 def test_a_killed_process_loses_no_call(tmp_path: Path) -> None:
@@ -86,12 +92,18 @@ def test_a_killed_process_loses_no_call(tmp_path: Path) -> None:
     assert left == {f"req_{number}" for number in range(0, 500, 2)}
 
 
-def test_a_torn_last_line_is_no_harm(tmp_path: Path) -> None:
+@pytest.mark.parametrize("cut", [0, 3, 8, 40, 2_048 - 20, 2_048 - 90])
+def test_a_slot_that_was_half_written_is_left_out_or_falls_back(tmp_path: Path, cut: int) -> None:
     calls = UnderWay(tmp_path)
     calls.begin()
     calls.sent(sent("a"))
     calls.sent(sent("b"))
+    calls.progressed(sent("a", 64))
     calls.close()
-    path = tmp_path / "under-way.log"
-    path.write_bytes(path.read_bytes()[:-10])
-    assert [event.event_id for event in UnderWay(tmp_path).recover(NOW)] == ["req_a"]
+    path = tmp_path / "under-way.map"
+    data = bytearray(path.read_bytes())
+    data[cut] ^= 0xFF
+    path.write_bytes(data)
+    found = {event.event_id: event.output_tokens for event in UnderWay(tmp_path).recover(NOW)}
+    assert found["req_b"] == 0
+    assert found.get("req_a") in ((64,) if cut == 2_048 - 90 else (0,) if cut == 2_048 - 20 else (None,))

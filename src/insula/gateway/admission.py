@@ -71,13 +71,13 @@ class Admission:
         self.guessed = False  # whether nobody knows yet how long such calls take
         self.turnstile: Turnstile | None = None
 
-    def reckon(self) -> None:
-        """Say what the call is expected to cost in its endpoint's queue, by what is known now."""
+    def reckoned(self) -> Item:
+        """Return the call as the fair queue knows it, at what it is expected to cost by now."""
         cost, self.guessed = self._pipeline.expected_cost(self)
         if self.item is None:
             self.item = Item(self.request_id, self.scope.tenant, self.scope.key, self.lane, cost)
-        else:
-            self.item.cost = cost
+        self.item.cost = cost
+        return self.item
 
     # what the turnstile says
 

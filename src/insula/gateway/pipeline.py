@@ -244,7 +244,7 @@ class Pipeline:
         used = admission.valuation.used(tokens)
         self.limits.settle(call.request_id, used)
         held_us = self._held_us(call)
-        cost = fair_cost(admission, tokens, held_us)
+        cost = fair_cost(admission, tokens, held_us) if admission.queued else 0
         if end == "ok" and source == "provider":
             self._learn(call, tokens, held_us)
         charged = self._leave_turnstile(admission, cost)
@@ -343,9 +343,9 @@ class Pipeline:
         read = estimator.input(scope.learning, ask.model, ask.input_tokens)
         each = estimator.output(scope.learning, ask.model, ask.output, strict=strict)
         produced = each * ask.copies
-        sides = burn.input_side(read), burn.output_side(produced)
-        charge = Amounts(0, sides[0], sides[0], 0, 0)
-        estimate = Amounts(1, burn.quota(read, output=produced), sides[0], sides[1], 0)
+        quota, read_quota, produced_quota = burn.parts(read, output=produced)
+        charge = Amounts(0, read_quota, read_quota, 0, 0)
+        estimate = Amounts(1, quota, read_quota, produced_quota, 0)
         admission.read, admission.reserved_output = read, produced
         admission.need = Need(estimate, charge=charge, run=admission.identity.run)
         admission.bounded = parts.limits.budgeted(scope)
@@ -378,13 +378,12 @@ class Pipeline:
         admission.need = admission.need._replace(cap=cap, want=want, least=least)
 
     def _time(self, admission: Admission, terms: Terms) -> None:
-        """Say how long the call may wait, and what it is expected to cost where it queues."""
+        """Say how long the call may wait."""
         if terms.max_wait_s is not None:
             admission.wait_s = admission.slot_wait_s = terms.max_wait_s
         else:
             admission.wait_s = float(self.limits.queue_wait_s(admission.scope))
             admission.slot_wait_s = max(admission.wait_s, _SLOT_WAIT_S)
-        admission.reckon()
 
     def _reserve(self, admission: Admission) -> Any:
         return self.limits.reserve(admission.scope, admission.request_id, admission.need, _RESERVATION_S)
@@ -463,7 +462,6 @@ class Pipeline:
     ) -> UsageEvent:
         ask, identity, admission = call.ask, call.identity, call.admission
         valuation = admission.valuation
-        cost, version = valuation.price(tokens)
         return UsageEvent(
             event_id=call.request_id, tenant_id=identity.tenant, request_id=call.request_id,
             provider=str(admission.endpoint.kind), model_id=ask.model, request_model=ask.model,
@@ -472,12 +470,13 @@ class Pipeline:
             cache_read_tokens=tokens.cache_read, cache_write_tokens=tokens.cache_write,
             cache_write_1h_tokens=tokens.cache_write_1h, reasoning_tokens=tokens.reasoning,
             quota_tokens=used.quota, input_quota_tokens=used.input, output_quota_tokens=used.output,
-            burn_version=valuation.burn.version, cost_nanousd=cost, price_version=version,
+            burn_version=valuation.burn.version, cost_nanousd=used.nanousd,
+            price_version=valuation.price.version,
             app_id=admission.scope.app, agent_id=identity.agent, run_id=identity.run,
             subject=identity.subject, usage_source=source, stream_end=end, lane=str(admission.lane),
             queue_ms=admission.queue_us // 1000, attempt=admission.attempts,
             ledger_tokens=used.quota if self.limits.ledgered(admission.scope) else 0,
-            fair_cost=fair[0] if admission.queued else 0, fair_charged=fair[1] if admission.queued else 0,
+            fair_cost=fair[0], fair_charged=fair[1],
         )  # fmt: skip
 
 
@@ -485,10 +484,9 @@ def _sent(call: ModelCall, tokens: Tokens, used: Amounts) -> Sent:
     """Return a call under way, and what it has used so far, as a crash would leave it to be billed."""
     admission = call.admission
     scope, valuation = admission.scope, admission.valuation
-    price, version = valuation.price(tokens)
     return Sent(
         call.request_id, scope.tenant, scope.app, scope.agent, call.identity.run, call.identity.subject,
         str(admission.endpoint.kind), admission.endpoint.name, call.ask.model, str(admission.lane),
-        admission.started_at, valuation.burn.version, version, tokens.input, tokens.output,
-        used.input, used.output, used.quota, price,
+        admission.started_at, valuation.burn.version, valuation.price.version, tokens.input, tokens.output,
+        used.input, used.output, used.quota, used.nanousd,
     )  # fmt: skip

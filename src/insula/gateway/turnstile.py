@@ -76,34 +76,29 @@ class Turnstile:
     def enter(self, admission: Admission) -> None:
         """Take a call in. It hears ``admitted`` or ``refused``, perhaps before this returns."""
         admission.turnstile = self
-        item = admission.item
-        assert item is not None
         if self._slots is None and not self._shut() and self._allowed == _ENOUGH_SLOTS and (
-            admission.wait_s <= 0 or not self.queue.waiting(item.tenant)
+            admission.wait_s <= 0 or not self.queue.waiting(admission.scope.tenant)
         ):  # fmt: skip
             self._attempt(admission)
             return
-        if self.queue.waiting(item.tenant) >= MOST_WAITING:
+        if self.queue.waiting(admission.scope.tenant) >= MOST_WAITING:
             admission.refused(_crowded())
             return
         self._line_up(admission)
         self._pump()
-        if item.id in self._waiting and not self._deadline_of(admission):
+        if admission.request_id in self._waiting and not self._deadline_of(admission):
             self._give_up(admission)
 
     def leave(self, admission: Admission) -> None:
         """The caller left while it waited."""
-        item = admission.item
-        assert item is not None
         if self._forget(admission):
-            self.queue.cancel(item.id)
+            self.queue.cancel(admission.request_id)
             self._pump()
 
     def done(self, admission: Admission, cost: int) -> int:
         """A call that was admitted is over: its slot is free, its cost known. Return what it was charged."""
-        assert admission.item is not None
         self.in_use -= 1
-        charged = self.queue.settle(admission.item.id, cost)
+        charged = self.queue.settle(admission.request_id, cost) if admission.queued else 0
         if admission.guessed and self._waiting:
             self._reckon_anew()
         self._pump()
@@ -114,8 +109,6 @@ class Turnstile:
 
         ``False`` if its caller does not wait that long; then it is still admitted.
         """
-        item = admission.item
-        assert item is not None
         left = self._left(admission, admission.slot_wait_s)
         self._throttle(retry_after_s)
         if left <= retry_after_s:
@@ -158,23 +151,19 @@ class Turnstile:
         return self._loop.time() < self._shut_until
 
     def _line_up(self, admission: Admission) -> None:
-        item = admission.item
-        assert item is not None
-        if not self.queue.waiting(item.tenant):
-            self._weigh(self.queue, item.tenant)
-        self._waiting[item.id] = admission
-        self.queue.enqueue(item, self._clock.monotonic_us())
+        if not self.queue.waiting(admission.scope.tenant):
+            self._weigh(self.queue, admission.scope.tenant)
+        self._waiting[admission.request_id] = admission
+        self.queue.enqueue(admission.reckoned(), self._clock.monotonic_us())
 
     def _put_back(self, admission: Admission, *, keep_charge: bool) -> None:
         """Let a call wait that was let past: in its old place if it had one, else at the end of its flow."""
-        item = admission.item
-        assert item is not None
-        self._waiting[item.id] = admission
+        self._waiting[admission.request_id] = admission
         now = self._clock.monotonic_us()
         if admission.queued:
-            self.queue.requeue(item.id, now, keep_charge=keep_charge)
+            self.queue.requeue(admission.request_id, now, keep_charge=keep_charge)
         else:
-            self.queue.enqueue(item, now)
+            self.queue.enqueue(admission.reckoned(), now)
 
     def _pump(self) -> None:
         """Let in whoever goes next, as long as there is room."""
@@ -215,7 +204,6 @@ class Turnstile:
 
     def _let_in(self, admission: Admission, hard: Hard) -> None:
         if admission.connection is None:  # it left while the store was asked
-            assert admission.item is not None
             self._give_back(admission.request_id)
             self.done(admission, 0)
             return
@@ -223,18 +211,16 @@ class Turnstile:
 
     def _not_now(self, admission: Admission, error: InsulaError) -> None:
         """The quota says no: wait for it outside the queue's order, or refuse."""
-        item = admission.item
-        assert item is not None
         self.in_use -= 1
         wait_s = error.retry_after_s if isinstance(error, RateLimited) else None
         left = self._left(admission, admission.wait_s)
         if wait_s is None or wait_s > left or admission.connection is None:
-            self.queue.settle(item.id, 0)
+            self.queue.settle(admission.request_id, 0)
             admission.refused(error)
             return
         self._put_back(admission, keep_charge=False)
         self._set_deadline(admission, left, error)
-        self._park(item.tenant, item.flow, wait_s)
+        self._park(admission.scope.tenant, admission.scope.key, wait_s)
 
     def _park(self, tenant: str, flow: str, wait_s: float) -> None:
         self.queue.block(tenant, flow)
@@ -269,7 +255,7 @@ class Turnstile:
         """A call has shown what such calls cost: those that wait are not taken for a guess any more."""
         for admission in self._waiting.values():
             if admission.guessed:
-                admission.reckon()
+                admission.reckoned()
 
     # deadlines
 
@@ -279,8 +265,7 @@ class Turnstile:
 
     def _deadline_of(self, admission: Admission) -> bool:
         """Give a call that waits for a slot its deadline; ``False`` if it does not wait at all."""
-        assert admission.item is not None
-        if admission.item.id in self._deadlines:
+        if admission.request_id in self._deadlines:
             return True
         left = self._left(admission, admission.slot_wait_s)
         if left <= 0:
@@ -289,8 +274,7 @@ class Turnstile:
         return True
 
     def _set_deadline(self, admission: Admission, left: float, reason: InsulaError) -> None:
-        assert admission.item is not None
-        item_id = admission.item.id
+        item_id = admission.request_id
         self._reasons[item_id] = reason
         known = self._deadlines.get(item_id)
         if known is not None:
@@ -298,11 +282,10 @@ class Turnstile:
         self._deadlines[item_id] = (left, self._loop.call_later(left, self._give_up, admission))
 
     def _give_up(self, admission: Admission) -> None:
-        assert admission.item is not None
-        reason = self._reasons.get(admission.item.id) or _busy()
+        reason = self._reasons.get(admission.request_id) or _busy()
         if not self._forget(admission):
             return
-        self.queue.cancel(admission.item.id)
+        self.queue.cancel(admission.request_id)
         if isinstance(reason, RateLimited) and self._room():
             admission.queued = False
             admission.wait_s = 0.0
@@ -313,8 +296,7 @@ class Turnstile:
 
     def _forget(self, admission: Admission) -> bool:
         """Take a call off the list of those that wait; ``False`` if it is not on it."""
-        assert admission.item is not None
-        item_id = admission.item.id
+        item_id = admission.request_id
         self._reasons.pop(item_id, None)
         deadline = self._deadlines.pop(item_id, None)
         if deadline is not None:

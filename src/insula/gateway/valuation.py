@@ -19,6 +19,9 @@ class Price(Protocol):
     @property
     def known(self) -> bool: ...
 
+    @property
+    def version(self) -> str: ...
+
     def __call__(self, tokens: Tokens) -> tuple[int, str]: ...
 
 
@@ -30,15 +33,8 @@ class Valuation(NamedTuple):
 
     def used(self, tokens: Tokens) -> Amounts:
         """Return what a call that used ``tokens`` is debited (its request was counted when it was sent)."""
-        read, cached, written, produced = tokens.input, tokens.cache_read, tokens.cache_write, tokens.output
-        burn = self.burn
-        return Amounts(
-            0,
-            burn.quota(read, cached, written, produced),
-            burn.input_side(read, cached, written),
-            burn.output_side(produced),
-            self.price(tokens)[0],
-        )
+        parts = self.burn.parts(tokens.input, tokens.cache_read, tokens.cache_write, tokens.output)
+        return Amounts(0, *parts, self.price(tokens)[0])
 
     def hard(self, read: int, produced: int) -> Hard:
         """Return what budgets must bear for so many tokens of input and output, none of them cached."""

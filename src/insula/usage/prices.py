@@ -50,24 +50,24 @@ class Rates:
 class Quote:
     """The price of one model as it stood at one moment. Call it with tokens."""
 
-    __slots__ = ("_tiers", "_version")
+    __slots__ = ("_tiers", "version")
 
     def __init__(self, tiers: tuple[Rates, ...], version: str) -> None:
         self._tiers = tiers
-        self._version = version
+        self.version = version
 
     @property
     def known(self) -> bool:
         """Whether anybody knows what the model costs."""
-        return self._version != UNPRICED
+        return self.version != UNPRICED
 
     def __call__(self, tokens: Tokens) -> tuple[int, str]:
         """Return the cost in nano-dollars and the version of the price list."""
         tiers = self._tiers
         if not tiers:
-            return 0, self._version
+            return 0, self.version
         rates = tiers[bisect_left(tiers, tokens.input, key=lambda tier: tier.above) - 1]
-        return min(rates.nanousd(tokens), MOST_NANOUSD), self._version
+        return min(rates.nanousd(tokens), MOST_NANOUSD), self.version
 
 
 def _own_quote(price: OwnPrice, version: str) -> Quote:

@@ -50,6 +50,20 @@ class Burn:
         milli += cache_read * self.cache_read + cache_write * self.cache_write + output * self.output
         return -(-milli // MILLI)
 
+    def parts(
+        self,
+        input: int,  # noqa: A002
+        cache_read: int = 0,
+        cache_write: int = 0,
+        output: int = 0,
+    ) -> tuple[int, int, int]:
+        """Return ``quota``, ``input_side`` and ``output_side`` of a call at once."""
+        assert cache_read >= 0 <= cache_write and cache_read + cache_write <= input and output >= 0
+        read = (input - cache_read - cache_write) * self.input
+        read += cache_read * self.cache_read + cache_write * self.cache_write
+        produced = output * self.output
+        return -(-(read + produced) // MILLI), -(-read // MILLI), -(-produced // MILLI)
+
     def input_side(self, input: int, cache_read: int = 0, cache_write: int = 0) -> int:  # noqa: A002
         """Return what a limit on input tokens alone counts."""
         return self.quota(input, cache_read, cache_write)

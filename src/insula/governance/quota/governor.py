@@ -246,11 +246,10 @@ class Governor:
 
     def strict(self, scope: Scope) -> bool:
         """Whether any level wants estimates to reserve all of ``max_tokens``."""
-        now = self._clock_us()
-        path = self._paths.get(scope.key) or self._path(scope, now)
-        return any(level.limits.strict for level in path.levels) or any(
-            bucket.level < 0 and bucket.overdrawn(now) for bucket in path.tokens
-        )
+        path = self._paths.get(scope.key) or self._path(scope, self._clock_us())
+        if path.strict or not path.tokens:
+            return path.strict
+        return any(bucket.level < 0 and bucket.overdrawn(self._clock_us()) for bucket in path.tokens)
 
     def budgeted(self, scope: Scope) -> bool:
         """Whether any level of a scope has a calendar budget, or the tenant a ledger."""
@@ -265,10 +264,7 @@ class Governor:
     def queue_wait_s(self, scope: Scope) -> int:
         """Return how long a call that is refused for now may wait: what the innermost level says."""
         path = self._paths.get(scope.key) or self._path(scope, self._clock_us())
-        for level in reversed(path.levels):
-            if level.limits.queue_wait_s is not None:
-                return level.limits.queue_wait_s
-        return 0
+        return path.queue_wait_s
 
     def standing(self, scope: Scope) -> Standing:
         """Return where a scope stands, for response headers and ``/v1/limits``."""

@@ -158,10 +158,14 @@ class Grant:
 
 def _end(buckets: tuple[Bucket, ...], used: int, total: int, held: int, now_us: int) -> int:
     """Debit what ``total`` exceeds ``used`` by and drop all that is held; return what is used in all."""
-    more = total - used if total > used else 0
+    if total <= used:
+        for bucket in buckets:
+            bucket.pending -= held * UNIT
+        return used
+    ticks, promised = (total - used) * UNIT, held * UNIT
     for bucket in buckets:
-        bucket.use(more * UNIT, held * UNIT, now_us)
-    return used + more
+        bucket.use(ticks, promised, now_us)
+    return total
 
 
 _NOTHING = Hard()

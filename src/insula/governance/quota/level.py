@@ -94,7 +94,7 @@ class Path:
 
     __slots__ = (
         "budgeted", "inputs", "key", "levels", "live", "mean_hold_us", "meters", "money", "outputs",
-        "periods", "pool", "requests", "slots", "tokens",
+        "periods", "pool", "queue_wait_s", "requests", "slots", "strict", "tokens",
     )  # fmt: skip
 
     def __init__(self, key: str, levels: tuple[Level, ...], pool: Pool | None = None) -> None:
@@ -121,6 +121,9 @@ class Path:
         self.periods = tuple(budget for budget in budgets if budget.kind == "quota")
         self.money = tuple(budget for budget in budgets if budget.kind == "nanousd")
         self.budgeted = bool(budgets)
+        self.strict = any(level.limits.strict for level in self.levels)
+        waits = (level.limits.queue_wait_s for level in reversed(self.levels))
+        self.queue_wait_s = next((wait for wait in waits if wait is not None), 0)
         self.meters = tuple(level.meter for level in self.levels if level.meter is not None)
 
     def _collect(self, measure: Measure) -> tuple[Bucket, ...]:
