@@ -92,8 +92,15 @@ class Exchange:
         return now
 
     def set_clock(self, server_us: int) -> None:
-        """The store's clock stood at ``server_us`` a moment ago."""
-        self._offset_us = server_us - self._clock_us()
+        """The store's clock stood at ``server_us`` when it answered: some time ago, who knows how long.
+
+        So the latest reading counts, until one differs by a step of the clock; a slow decay follows drift.
+        """
+        seen = server_us - self._clock_us()
+        if seen <= self._offset_us < seen + _STEP_US:
+            self._offset_us -= 1
+        else:
+            self._offset_us = seen
 
     def clock(self) -> bytes:
         """Return the clock that scripts are given: none, they have the server's."""
