@@ -327,6 +327,22 @@ def test_a_replica_takes_over(servers: Any, tmp_path: Path) -> None:
     run(test())
 
 
+def test_a_gateway_that_has_just_come_learns_what_was_used(servers: Any) -> None:
+    """A policy that reads use must not see nothing for long."""
+
+    async def test() -> None:
+        server = servers()
+        limits = {"acme": Limits(tokens_per_day=100)}
+        async with gateway(server, limits) as first, gateway(server, limits) as second:
+            await first.reserve(ACME, "one", Need.tokens(60))
+            first.settle("one", used_tokens(60))
+            await first._outgoing.drained()
+            assert second.used("acme", "day").quota == 0
+            await until(lambda: second.used("acme", "day").quota == 60)
+
+    run(test())
+
+
 def test_a_store_that_is_behind_admits_nothing_new(servers: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     async def test() -> None:
         monkeypatch.setattr("insula.governance.stores.outgoing.MOST", 5)

@@ -8,6 +8,7 @@ from typing import Literal
 
 from insula.governance.quota.need import Amounts, Hard, Need
 from insula.governance.scope import Scope
+from insula.governance.stores.contract import Reserved
 from insula.governance.stores.known import Route
 
 What = Literal["progress", "settle", "cancel"]
@@ -44,7 +45,7 @@ class Call:
         self.ttl_us = ttl_us
         self.asked_us = asked_us
         self.expires_us = asked_us + ttl_us
-        self.answer: asyncio.Future[Call] = asyncio.get_running_loop().create_future()
+        self.answer: asyncio.Future[Reserved] = asyncio.get_running_loop().create_future()
         self.hard = Hard()
         self.used = Amounts()
         self.sent = False

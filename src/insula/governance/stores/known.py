@@ -105,6 +105,10 @@ class Known:
         else:
             self._records.pop(key, None)
 
+    def heard_of(self, key: str) -> bool:
+        """Whether the store ever spoke of a level."""
+        return key in self._records
+
     def forget(self) -> None:
         """Drop every record: they are another store's."""
         self._records.clear()

@@ -19,7 +19,7 @@ from insula.governance.quota.meter import Use, Window
 from insula.governance.quota.need import Amounts, Hard, Need
 from insula.governance.quota.standing import Standing
 from insula.governance.scope import PLATFORM, Scope
-from insula.governance.stores.call import Call
+from insula.governance.stores.contract import Reserved
 from insula.governance.stores.fallback import Outages
 from insula.governance.stores.leases import CHUNK_S, Lease, chunk, needed
 from insula.governance.stores.valkey import ValkeyStore
@@ -56,18 +56,27 @@ class ShardedStore:
         """Return where a tenant's levels are."""
         return self.shards[zlib.crc32(tenant.encode()) % len(self.shards)]
 
-    def reserve(self, scope: Scope, rid: str, need: Need, ttl_s: float = 600.0) -> asyncio.Future[Call]:
+    def reserve(self, scope: Scope, rid: str, need: Need, ttl_s: float = 600.0) -> asyncio.Future[Reserved]:
         """Hold what a call needs on every level; of the platform's rates, what its shard leased."""
         limits, shard = self.limits(PLATFORM), self.shard(scope.tenant)
         if limits.budgeted:
-            refused: asyncio.Future[Call] = asyncio.get_running_loop().create_future()
+            refused: asyncio.Future[Reserved] = asyncio.get_running_loop().create_future()
             refused.set_exception(_no_budget())
             return refused
         if all(getattr(limits, rate) is None for rate in RATES):
             return shard.reserve(scope, rid, need, ttl_s)
-        return asyncio.ensure_future(self._leased(shard, scope, rid, need, ttl_s))
+        return asyncio.ensure_future(self._whole(shard, scope, rid, need, ttl_s))
 
-    async def _leased(self, shard: ValkeyStore, scope: Scope, rid: str, need: Need, ttl_s: float) -> Call:
+    async def _whole(self, shard: ValkeyStore, scope: Scope, rid: str, need: Need, ttl_s: float) -> Reserved:
+        try:
+            return await self._with_lease(shard, scope, rid, need, ttl_s)
+        except asyncio.CancelledError:  # perhaps after the store said yes
+            shard.cancel(rid)
+            raise
+
+    async def _with_lease(
+        self, shard: ValkeyStore, scope: Scope, rid: str, need: Need, ttl_s: float
+    ) -> Reserved:
         """Reserve; if only the lease is short, lease what the call needs and reserve again."""
         try:
             return await shard.reserve(scope, rid, need, ttl_s)

@@ -25,6 +25,7 @@ from insula.governance.scope import Scope
 from insula.governance.stores.address import Address
 from insula.governance.stores.books import Books, Seed, no_books
 from insula.governance.stores.call import Call, Note, State, What
+from insula.governance.stores.contract import Reserved
 from insula.governance.stores.exchange import Code, Exchange
 from insula.governance.stores.fallback import Fallback, Outages, unavailable
 from insula.governance.stores.known import Known
@@ -129,7 +130,7 @@ class ValkeyStore:
 
     # What a gateway asks
 
-    def reserve(self, scope: Scope, rid: str, need: Need, ttl_s: float = 600.0) -> asyncio.Future[Call]:
+    def reserve(self, scope: Scope, rid: str, need: Need, ttl_s: float = 600.0) -> asyncio.Future[Reserved]:
         """Hold what a call needs on every level, or nothing; see ``LimitStore`` for the errors."""
         now_us = self.exchange.server_us()
         call = self._calls.get(rid)
@@ -232,9 +233,14 @@ class ValkeyStore:
         return self._known.queue_wait_s(scope)
 
     def used(self, key: str, window: Window) -> Use:
-        """What a metered level used in the present window, as the store last said."""
+        """What a metered level used in the present window, as the store last said.
+
+        Nothing if it said nothing yet; then it is asked, for next time.
+        """
         if self._link.ground is None:
             return NOTHING
+        if not self._known.heard_of(key):
+            self._books.adjust(key)
         return self._known.used(key, window, self._link.ground, self.exchange.server_us())
 
     def limits(self, key: str) -> Limits:
