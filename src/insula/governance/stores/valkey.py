@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 from pathlib import Path as FilePath
-from typing import Any, Final
+from typing import Final
 
 import structlog
 
@@ -19,22 +19,22 @@ from insula.governance.quota.grant import Expiry
 from insula.governance.quota.limits import Limits
 from insula.governance.quota.meter import HOUR_S, NOTHING, Use, Window
 from insula.governance.quota.need import Amounts, Hard, Need
-from insula.governance.quota.refusal import explain
 from insula.governance.quota.standing import Standing
 from insula.governance.scope import Scope
 from insula.governance.stores.address import Address
 from insula.governance.stores.books import Books, Seed, no_books
-from insula.governance.stores.call import Call, Note, State, What
+from insula.governance.stores.call import Call, State
 from insula.governance.stores.contract import Reserved
+from insula.governance.stores.deciding import Deciding
 from insula.governance.stores.exchange import Code, Exchange
-from insula.governance.stores.fallback import Fallback, Outages, unavailable
+from insula.governance.stores.fallback import Fallback, unavailable
 from insula.governance.stores.known import Known
 from insula.governance.stores.link import Contact, Link
-from insula.governance.stores.outgoing import Outgoing
 from insula.governance.stores.record import read_hard
-from insula.governance.stores.wire import GONE, ReplyError
+from insula.governance.stores.telling import Telling
+from insula.governance.stores.wire import ReplyError
 from insula.kernel.clock import Clock, SystemClock
-from insula.kernel.errors import EnforcementUnavailable, InsulaError, Misconfigured
+from insula.kernel.errors import Misconfigured
 
 _log = structlog.get_logger()
 
@@ -74,12 +74,22 @@ class ValkeyStore:
         clock: Clock | None = None,
         now_us: Callable[[], int] | None = None,
     ) -> None:
-        self.outages = Outages()
         self._clock_us = (clock or SystemClock()).monotonic_us
         self._known = Known(prefix.encode(), limits_for, metered, shards)
         self.exchange = Exchange(prefix.encode(), self._known, on_expiry, self._clock_us, now_us)
         self._books = Books(self.exchange, self._known, seed)
-        self._outgoing = Outgoing(self._clock_us, self._transmit)
+        self._telling = Telling(self.exchange, self._known, self._clock_us)
+        self._outgoing = self._telling.outgoing
+        self._deciding = Deciding(
+            self.exchange,
+            self._known,
+            self._books,
+            self._telling,
+            within_us=int(timeout_s * 1_000_000),
+            alone=lambda: Fallback(self._clock_us, self._known.limits, gateways),
+        )
+        self._calls = self._deciding.calls
+        self.outages = self._deciding.outages
         self._link = self.exchange.link = Link(
             address,
             self.exchange.ground_key,
@@ -89,13 +99,9 @@ class ValkeyStore:
             on_up=self._up,
             on_down=self._down,
         )
-        self._gateways = gateways
         self._divided = divided
         self._on_lost = on_lost
-        self._within_us = int(timeout_s * 1_000_000)
         self._real_time = now_us is None
-        self._calls: dict[str, Call] = {}
-        self._fallback: Fallback | None = None
         self._away_since_us: int | None = None
         self._sweeper: asyncio.Task[None] | None = None
 
@@ -139,29 +145,29 @@ class ValkeyStore:
         call = Call(scope, rid, self._known.route(scope), need, int(ttl_s * 1_000_000), now_us)
         self._calls[rid] = call
         if need.run is not None and self._divided(scope.tenant):
-            self._refuse(call, _undivided(scope.tenant))
+            self._deciding.refuse(call, _undivided(scope.tenant))
         elif self._outgoing.full:
-            self._refuse(call, unavailable("the store of limits is behind with what it was told"))
+            self._deciding.close(call, unavailable("the store of limits is behind with what it was told"))
         else:
-            self._ask(call)
+            self._deciding.ask(call)
         return call.answer
 
     def sent(self, rid: str) -> None:
         """The request went upstream."""
         call = self._calls.get(rid)
         if call is not None and not call.sent:
-            if self._fallback is not None and call.state is State.LOCAL:
-                self._fallback.sent(rid)
-            self._tell(call, "progress")
+            if (alone := self._alone(call)) is not None:
+                alone.sent(rid)
+            self._telling.tell(call, "progress")
 
     def progress(self, rid: str, used: Amounts) -> None:
         """The call has used so much so far (cumulative; less is ignored)."""
         call = self._calls.get(rid)
         if call is not None:
             call.used = Amounts(*map(max, used, call.used))
-            if self._fallback is not None and call.state is State.LOCAL:
-                self._fallback.progress(rid, used)
-            self._tell(call, "progress")
+            if (alone := self._alone(call)) is not None:
+                alone.progress(rid, used)
+            self._telling.tell(call, "progress")
 
     def extend(self, rid: str, more: Hard) -> asyncio.Future[Hard]:
         """Raise what the budgets hold by up to ``more``; what they hold now. Nothing more while away."""
@@ -189,25 +195,25 @@ class ValkeyStore:
         call = self._calls.pop(rid, None)
         if call is not None:
             call.used = used
-            if self._fallback is not None and call.state is State.LOCAL:
-                self._fallback.settle(rid, used)
-            self._tell(call, "settle")
+            if (alone := self._alone(call)) is not None:
+                alone.settle(rid, used)
+            self._telling.tell(call, "settle")
             call.state = State.ENDED
 
     def cancel(self, rid: str) -> None:
         """Give back a reservation whose request was never sent."""
         call = self._calls.pop(rid, None)
         if call is not None:
-            if self._fallback is not None and call.state is State.LOCAL:
-                self._fallback.cancel(rid)
+            if (alone := self._alone(call)) is not None:
+                alone.cancel(rid)
             if call.registered or call.sent:
-                self._tell(call, "cancel")
+                self._telling.tell(call, "cancel")
             call.state = State.ENDED
 
     def standing(self, scope: Scope) -> Standing:
         """Where a scope stood when the store last spoke of it, refilled since."""
-        if self._fallback is not None:
-            return self._fallback.standing(scope)
+        if self._deciding.fallback is not None:
+            return self._deciding.fallback.standing(scope)
         if self._link.ground is None:
             return Standing(None, None)
         return self._known.standing(scope, self._link.ground, self.exchange.server_us())
@@ -252,8 +258,8 @@ class ValkeyStore:
         self._known.set_limits(key, limits)
         for call in self._calls.values():
             call.route = self._known.route(call.scope)
-        if self._fallback is not None:
-            self._fallback.set_limits(key)
+        if self._deciding.fallback is not None:
+            self._deciding.fallback.set_limits(key)
         self._books.adjust(key)
 
     def in_flight(self) -> int:
@@ -279,121 +285,9 @@ class ValkeyStore:
             del self._calls[rid]
         return ended
 
-    # Decisions
-
-    def _ask(self, call: Call) -> None:
-        call.tries += 1
-        if self.connected:
-            self.exchange.reserve(call, self._within_us, lambda reply: self._answer(call, reply))
-        else:
-            self._alone(call)
-
-    def _answer(self, call: Call, reply: object) -> None:
-        found = self.exchange.read(reply)
-        code = None if found is None else Code(found[0])
-        if found is not None and code is Code.DONE:
-            self._admit(call, found)
-        elif found is not None and code is Code.REFUSED:
-            self._known.learn(call.route, found[2:])
-            self._refuse(call, self._explain(call, found[1]))
-        elif found is not None and code is Code.UNREAD and call.tries < _TRIES:
-            self._read_books(call, [call.route.levels[number - 1][1] for number in found[2:]])
-        elif (code is Code.LATE or isinstance(reply, ReplyError)) and call.tries < _TRIES and self.connected:
-            self._ask(call)
-        else:
-            self._withdraw(call)
-
-    def _admit(self, call: Call, found: list[Any]) -> None:
-        self._known.learn(call.route, found[3:])
-        if call.answer.cancelled() or call.state is State.ENDED:
-            self._calls.pop(call.rid, None)
-            self._tell(call, "cancel")
-        else:
-            call.admit(read_hard(found[2]), State.HELD)
-
-    def _explain(self, call: Call, now_us: int) -> Exception:
-        assert self._link.ground is not None
-        path = self._known.path(call.route, self._link.ground, now_us)
-        try:
-            return explain(path, call.need, now_us, now_us // _HOUR_US).error()
-        except StopIteration:  # the records say otherwise: the limits were changed meanwhile
-            return unavailable("limits are being changed")
-
-    def _refuse(self, call: Call, error: Exception) -> None:
-        if self._calls.get(call.rid) is call:
-            del self._calls[call.rid]
-        call.refuse(error)
-
-    def _read_books(self, call: Call, keys: list[str]) -> None:
-        def then(done: asyncio.Future[list[bool]]) -> None:
-            error = None if done.cancelled() else done.exception()
-            if isinstance(error, InsulaError):
-                self.outages.failed_closed += 1
-                self._refuse(call, error)
-            else:
-                self._ask(call)
-
-        self._books.sow(keys).add_done_callback(then)
-
-    def _withdraw(self, call: Call) -> None:
-        """No answer came: whatever the store made of it is taken back, and this gateway decides alone."""
-        self._tell(call, "cancel")
-        if call.answer.cancelled() or call.state is State.ENDED:
-            self._calls.pop(call.rid, None)
-        elif self.connected:
-            self.outages.failed_closed += 1
-            self._refuse(call, unavailable("the store of limits gives no answer"))
-        else:
-            self._alone(call)
-
-    def _alone(self, call: Call) -> None:
-        """Decide without the store, which will know the call by a name of its own."""
-        if self._fallback is None:
-            self._fallback = Fallback(self._clock_us, self._known.limits, self._gateways)
-        try:
-            grant = self._fallback.reserve(call.scope, call.rid, call.need, call.ttl_us / 1e6)
-        except InsulaError as error:
-            closed = isinstance(error, EnforcementUnavailable)
-            self.outages.failed_closed += closed
-            self.outages.failed_open += not closed
-            self._refuse(call, error)
-            return
-        self.outages.failed_open += 1
-        call.name = call.rid.encode() + b"~alone"
-        call.registered = False
-        call.admit(grant.hard, State.LOCAL)
-
-    # What the store is told
-
-    def _tell(self, call: Call, what: What) -> None:
-        if what != "cancel":
-            call.sent = True
-        self._outgoing.tell(call, what, self.exchange.moment_us(), up=self.connected)
-
-    def _transmit(self, note: Note) -> None:
-        if not self.connected:
-            return
-        if not note.call.registered and note.name == note.call.name:
-            self._register(note.call)
-        self.exchange.settle(note, lambda reply: self._told(note, reply))
-
-    def _told(self, note: Note, reply: object) -> None:
-        found = self.exchange.read(reply)
-        if found is None:
-            if reply is not GONE and self.connected:
-                self._outgoing.again_or_never(note, str(reply))
-        elif found[0] != Code.OTHER_STORE:
-            self._known.learn(note.call.route, found[2:])
-            self._outgoing.acknowledge(note, up=self.connected)
-
-    def _register(self, call: Call) -> None:
-        def take(reply: object) -> None:
-            found = self.exchange.read(reply)
-            if found is not None and found[0] == Code.DONE:
-                call.registered = True
-                self._known.learn(call.route, found[2:])
-
-        self.exchange.register(call, take)
+    def _alone(self, call: Call) -> Fallback | None:
+        """Return who admitted a call that the store does not know yet."""
+        return self._deciding.fallback if call.state is State.LOCAL else None
 
     # Coming and going
 
@@ -402,22 +296,14 @@ class ValkeyStore:
         self.outages.fail_open_s = self.fail_open_s
         if self._away_since_us is not None:
             _log.info("limits_store_back", untold=len(self._outgoing))
-        self._away_since_us = self._fallback = None
+        self._away_since_us = self._deciding.fallback = None
         self.outages.store_changed += contact.changed
         if contact.lost:
             self.outages.store_lost += 1
             self._known.forget()
             _log.warning("limits_store_lost", running=len(self._calls))
             self._on_lost()
-        running = [call for call in self._calls.values() if call.held]
-        for call in running:
-            if call.state is State.LOCAL or contact.changed:
-                call.state, call.registered = State.HELD, False
-        for note in self._outgoing.again(changed=contact.changed, lost=contact.lost):
-            self._outgoing.transmit(note)
-        for call in running:
-            if not call.registered and call.name not in self._outgoing:
-                self._tell(call, "progress") if call.sent else self._register(call)
+        self._telling.resume(contact, [call for call in self._calls.values() if call.held])
 
     def _down(self) -> None:
         if self._away_since_us is None:
@@ -429,8 +315,8 @@ class ValkeyStore:
         cursor = b"0"
         while True:
             await asyncio.sleep(1.0)
-            if self._fallback is not None:
-                self._fallback.expire()
+            if self._deciding.fallback is not None:
+                self._deciding.fallback.expire()
             with contextlib.suppress(ConnectionError, ReplyError):
                 await self.expire()
                 if self.connected:
