@@ -30,7 +30,7 @@ from insula.governance.stores.valkey import ValkeyStore
 from insula.governance.stores.wire import OnReply
 from insula.kernel.errors import LimitError
 
-LEVELS, WINDOWS, AT_ONCE = 6, 60, 256
+LEVELS, WINDOWS, AT_ONCE = 6, 240, 64
 SERVER_US_MAX, DECISIONS_MIN = 60.0, 10_000.0
 GATEWAYS, CALLERS, FLOOD_S = 8, 64, 4.0
 BURST, PER_MINUTE = 3_000, 60_000

@@ -1,4 +1,4 @@
-"""The store of limits that many gateways share: one script per decision, on a Valkey or Redis server.
+"""The store of limits that many gateways share: one function per decision, on a Valkey or Redis server.
 
 The gateway process holds no counters. It sends needs and limits, and reads back a decision and the levels'
 records; what is said to callers is worked out from those by the same code as in process. See
@@ -39,9 +39,7 @@ from insula.kernel.errors import Misconfigured
 _log = structlog.get_logger()
 
 TIMEOUT_S: Final = 0.25
-_TRIES: Final = 3
-_HOUR_US: Final = HOUR_S * 1_000_000
-_LATE_US: Final = _HOUR_US
+_LATE_US: Final = HOUR_S * 1_000_000
 
 
 class ValkeyStore:
