@@ -63,7 +63,10 @@ class Settings(BaseSettings):
         ),
     ] = None
     gateways: Annotated[
-        int, Field(ge=1, le=1024, description="gateways on `limits_store`: each has its part while that is away")
+        int,
+        Field(
+            ge=1, le=1024, description="gateways on `limits_store`; each keeps its part while that is away"
+        ),
     ] = 1
     otlp_traces: Annotated[
         str | None,

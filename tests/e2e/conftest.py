@@ -43,9 +43,10 @@ class Done:
 class Running:
     """A platform with its home, and the commands that find it."""
 
-    def __init__(self, home: Path, trust: str = "internal") -> None:
+    def __init__(self, home: Path, trust: str = "internal", **settings: str) -> None:
         self.home = home
         self.trust = trust
+        self.settings = {f"INSULA_{name.upper()}": value for name, value in settings.items()}
         self.start()
 
     def start(self) -> None:
@@ -63,7 +64,7 @@ class Running:
 
     @property
     def environment(self) -> dict[str, str]:
-        return {**os.environ, "INSULA_HOME": str(self.home), "NO_COLOR": "1"}
+        return {**os.environ, **self.settings, "INSULA_HOME": str(self.home), "NO_COLOR": "1"}
 
     def kill(self) -> None:
         """`kill -9` of the platform."""

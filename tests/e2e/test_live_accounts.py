@@ -27,8 +27,8 @@ def event(platform: Platform, name: str, quota: int, nanousd: int) -> UsageEvent
 async def call(platform: Platform, name: str, quota: int, nanousd: int, booked: int | None = None) -> None:
     """One call as the gateway accounts for it; ``booked`` is what the records hear, if not the truth."""
     rid = f"req_{name}"
-    platform.governor.reserve(Scope(ACME), rid, Need.tokens(quota))
-    platform.governor.settle(rid, Amounts(0, quota, quota, 0, nanousd))
+    platform.governing.limits.reserve(Scope(ACME), rid, Need.tokens(quota))
+    platform.governing.limits.settle(rid, Amounts(0, quota, quota, 0, nanousd))
     await platform.recorder.record(event(platform, name, quota if booked is None else booked, nanousd))
 
 
@@ -42,7 +42,7 @@ def test_figures_agree_and_a_difference_of_one_is_found(tmp_path: Path) -> None:
         await governing.change(ACME, Limits(tokens_per_month=10**6, nanousd_per_month=10**9))
         await call(platform, "after", 11, 110)
         assert await contradictions(governing) == []
-        assert governing.governor.used(ACME, "month") == (18, 180, 2)
+        assert governing.limits.used(ACME, "month") == (18, 180, 2)
         standing = governing.ledgers.standing(ACME)
         assert standing is not None and standing.settled == 18
         await call(platform, "wrong", 5, 50, booked=4)
@@ -52,7 +52,7 @@ def test_figures_agree_and_a_difference_of_one_is_found(tmp_path: Path) -> None:
         governing.ledgers.align(ACME, 22)
         assert {one.account for one in await contradictions(governing, ACME)} == {"limits", "ledger"}
         await platform.recorder.stop()
-        governing.ledgers.stop()
+        await governing.stop()
         platform.ground.close()
 
     asyncio.run(run())

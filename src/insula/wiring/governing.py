@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterable
 from datetime import UTC, date, datetime
 from fractions import Fraction
-from functools import reduce
 from pathlib import Path
 
 import structlog
@@ -20,16 +18,16 @@ from insula.governance.fairness import FairnessOverview, FairQueue
 from insula.governance.fairness.overview import Lent
 from insula.governance.ledger import Budget, Ledgers, TenantPool
 from insula.governance.policy import Held, PolicySet
-from insula.governance.quota.meter import HOUR_S, NOTHING, Use, day_of
+from insula.governance.stores.build import build_store
 from insula.kernel.clock import Clock
-from insula.kernel.errors import NotFound
+from insula.kernel.errors import EnforcementUnavailable, NotFound
 from insula.kernel.ids import TenantId
 from insula.models import Endpoint, Kind
 from insula.storage import ControlDatabase
 from insula.tenancy import Registry, Tenant, TenantState, preset
 from insula.usage import Recorder
 from insula.usage.adapters.sql import SqlBooks
-from insula.usage.spent import Spent
+from insula.wiring.metering import Hours, Metering, Records, hours_of, name_of
 
 _log = structlog.get_logger()
 _SWEEP_S = 1.0
@@ -48,7 +46,9 @@ class Governing:
         policies: PolicySet,
         recorder: Recorder,
         books: SqlBooks,
-        ledger_directory: Path,
+        home: Path,
+        limits_store: str | None = None,
+        gateways: int = 1,
     ) -> None:
         self.set_limits = SqlLimits(control)
         self.set_weights = SqlWeights(control)
@@ -57,18 +57,22 @@ class Governing:
         self.queues: dict[str, FairQueue] = {}
         self.sandbox_queue = FairQueue(label_of=self.tier)
         self.fairness = FairnessOverview(self.queues, self.sandbox_queue)
-        self.governor = Governor(
-            clock.monotonic_us, self.limits_for, wall_s=clock.now, metered=self._metered, pool_of=self._pool
-        )
         self._registry = registry
-        self._recorder = recorder
-        self._books = books
+        self.records = Records(recorder, books)
         self.clock = clock
         self._looked_at = clock.now()
         self._today: tuple[int, date] = (0, date.min)
         self._places: dict[str, tuple[str, str]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
-        self.ledgers = Ledgers(ledger_directory, clock, self.token_budget)
+        self._gateways = gateways
+        self._store_lost = False
+        self.limits = build_store(
+            limits_store, clock=clock, limits_for=self.limits_for, metered=self._metered, pool_of=self._pool,
+            gateways=gateways, seed=self._seed, on_lost=self._on_lost, remember=home,
+        )  # fmt: skip
+        self.governor = self.limits if isinstance(self.limits, Governor) else None
+        self.metering = Metering(self.governor, self.records, clock) if self.governor else None
+        self.ledgers = Ledgers(home / "ledgers", clock, self.token_budget)
         self.fairness.lent = self._lent
 
     # what the gateway asks
@@ -136,20 +140,32 @@ class Governing:
 
     async def follow_policies(self) -> None:
         """Count what policies read from now on, and know what was used before."""
-        await self._tell_past(*self._policed())
+        if self.metering is not None:
+            await self.metering.begin(self._policed(), everybody=self._policed_everywhere)
 
-    async def load(self) -> None:
-        """Tell every level that has a budget or a policy what it used this month. Before the first call."""
+    async def start(self) -> None:
+        """Know what every level with a budget or a policy used this month. Before the first call."""
+        if not isinstance(self.limits, Governor):
+            await self.limits.start()
+        if self.metering is None:
+            return
         budgeted = set(self.set_limits.budgeted(self.clock.now()))
-        await self._tell_past(*budgeted, *self._policed())
+        levels = budgeted | self._policed()
+        await self.metering.begin(levels, everybody=self._policed_everywhere)
         for level in budgeted:
             self._align_ledger(level)
+
+    async def stop(self) -> None:
+        """Let the store hear what it does not know yet; write the ledgers down."""
+        if not isinstance(self.limits, Governor):
+            await self.limits.stop()
+        await asyncio.to_thread(self.ledgers.stop)
 
     async def keep_sweeping(self) -> None:
         """Expire overdue reservations and put dated limits in force, until cancelled."""
         while True:
             await asyncio.sleep(_SWEEP_S)
-            for rid in self.governor.expire():
+            for rid in self.governor.expire() if self.governor else ():
                 _log.warning("reservation_expired", rid=rid)
             now = self.clock.now()
             for level in self.set_limits.changing(self._looked_at, now):
@@ -157,30 +173,6 @@ class Governing:
                 if limits is not None:
                     await self._put_in_force(level, limits)
             self._looked_at = now
-
-    async def recorded(self, levels: Iterable[str], until: float) -> dict[str, Use]:
-        """Return what the usage records say that levels used this month, up to a moment."""
-        await self._recorder.flush()
-        rows = await asyncio.to_thread(self._books.spent, _month_began(until), until)
-        return {level: _sum(use for _, use in _of(level, rows)) for level in levels}
-
-    async def take_corrections(self, tenant: str) -> None:
-        """Calls of a tenant were re-rated: its budgets count what they cost now."""
-        moment = self.clock.now()
-        counted = {
-            key: self.governor.meter(_name(key), key)
-            for key in self.governor.meters()
-            if key.partition("/")[0] in (tenant, PLATFORM)
-        }
-        before = {key: (meter.used("day"), meter.used("month")) for key, meter in counted.items()}
-        rows = await asyncio.to_thread(self._books.spent, _month_began(moment), moment)
-        this_hour = int(moment) // HOUR_S
-        for key, meter in counted.items():
-            hours = _of(key, rows)
-            today = _sum(use for hour, use in hours if day_of(hour) == day_of(this_hour))
-            day = today.minus(before[key][0])
-            earlier = _sum(use for _, use in hours).minus(before[key][1]).minus(day)
-            meter.load([(this_hour, day), (int(_month_began(moment)) // HOUR_S, earlier)])
 
     def follow_tiers(self) -> None:
         """A change of tier changes limits: on the loop, which alone may touch the governor."""
@@ -196,7 +188,7 @@ class Governing:
 
     def _reset(self, tenant: str) -> None:
         with contextlib.suppress(NotFound):
-            self.governor.set_limits(tenant, self.set_limits.get(tenant, self.clock.now()))
+            self.limits.set_limits(tenant, self.set_limits.get(tenant, self.clock.now()))
         self._reweigh(tenant)
 
     def _reweigh(self, tenant: str) -> None:
@@ -204,15 +196,20 @@ class Governing:
             queue.weigh(tenant, self.weight(tenant))
 
     async def _put_in_force(self, level: str, limits: Limits) -> None:
-        if limits.budgeted and not self.governor.limits(level).budgeted:
-            await self._tell_past(level)
-        if _name(level) == "tenant":
+        if self.metering is not None and limits.budgeted and not self.limits.limits(level).budgeted:
+            await self.metering.begin((level,))
+        if name_of(level) == "tenant":
             self.ledgers.changed(level)
             self._align_ledger(level)
-        self.governor.set_limits(level, limits)
+        self.limits.set_limits(level, limits)
 
     def token_budget(self, tenant: str) -> Budget | None:
-        """Return the token budget that a tenant's runs share: of its month, or else of its day."""
+        """Return the token budget that a tenant's runs share: of its month, or else of its day.
+
+        A ledger divides it in one process. Gateways that share limits hold to the budget as a whole.
+        """
+        if self.governor is None:
+            return None
         try:
             limits = self.limits_for(tenant)
         except NotFound:
@@ -231,31 +228,35 @@ class Governing:
         """What the usage records say was used is what the ledger counts as settled."""
         budget = None if "/" in tenant or tenant == PLATFORM else self.token_budget(tenant)
         if budget is not None:
-            self.ledgers.align(tenant, self.governor.used(tenant, budget.window).quota)
+            self.ledgers.align(tenant, self.limits.used(tenant, budget.window).quota)
 
     def _lent(self) -> Lent:
         totals = self.ledgers.totals()
-        debts = (-bucket.level for level in self.governor.levels() for bucket in level.buckets.values())
+        levels = self.governor.levels() if self.governor else ()
+        debts = (-bucket.level for level in levels for bucket in level.buckets.values())
         return Lent(
             donated_tokens=totals.donated,
             reclaimed_tokens=totals.reclaimed,
             debt_tokens=sum(debt for debt in debts if debt > 0) // UNIT,
             held_tokens=totals.held,
+            fail_open_seconds=0.0 if isinstance(self.limits, Governor) else self.limits.fail_open_s,
         )
 
-    async def _tell_past(self, *levels: str) -> None:
-        """Let levels count from this moment on, and tell them what the books say of the time before it."""
-        now = self.clock.now()
-        fresh = {level for level in levels if self.governor.begin_meter(_name(level), level)}
-        everybody = self._policed_everywhere
-        if not fresh and not everybody:
-            return
-        await self._recorder.flush()
-        rows = await asyncio.to_thread(self._books.spent, _month_began(now), now)
-        if everybody:
-            fresh |= {row.tenant for row in rows if self.governor.begin_meter("tenant", row.tenant)}
-        for level in fresh:
-            self.governor.load(_name(level), level, _of(level, rows))
+    async def _seed(self, level: str) -> Hours:
+        """Tell the shared store what a level used before it counted.
+
+        The records are those of this platform alone: after a loss they would say too little.
+        """
+        if self._store_lost and self._gateways > 1:
+            raise EnforcementUnavailable(
+                "the store of limits was lost, and the usage records of the other gateways are not here",
+                hint="restore the store's data, or lift the budget until the operator has",
+                retry_after_s=60,
+            )
+        return hours_of(level, await self.records.this_month(self.clock.now()))
+
+    def _on_lost(self) -> None:
+        self._store_lost = True
 
     def _metered(self, level: str) -> bool:
         return bool(self.policies) and (
@@ -278,10 +279,6 @@ class Governing:
         return self._today[1]
 
 
-def _sum(uses: Iterable[Use]) -> Use:
-    return reduce(Use.plus, uses, NOTHING)
-
-
 def _reads_usage(held: Held) -> bool:
     reads = held.compiled.reads if held.compiled is not None else ()
     return any(path.startswith("usage.") for path in reads)
@@ -293,25 +290,3 @@ def _place(endpoint: Endpoint) -> tuple[str, str]:
         return "local", "*"
     provider, kind = place_of(endpoint.base_url)
     return (str(endpoint.kind), "*") if provider == "unknown" else (provider, kind)
-
-
-def _month_began(now: float) -> float:
-    stamp = datetime.fromtimestamp(now, UTC)
-    return datetime(stamp.year, stamp.month, 1, tzinfo=UTC).timestamp()
-
-
-def _name(level: str) -> str:
-    if level == PLATFORM:
-        return "platform"
-    return ("tenant", "application", "agent")[level.count("/")]
-
-
-def _of(level: str, rows: Iterable[Spent]) -> list[tuple[int, Use]]:
-    """Return the hours of ``rows`` (``Spent``) that belong to a level."""
-    tenant, _, rest = level.partition("/")
-    app, _, agent = rest.partition("/")
-    return [
-        (row.hour, Use(row.quota_tokens, row.cost_nanousd, row.calls))
-        for row in rows
-        if level == PLATFORM or (row.tenant == tenant and app in ("", row.app) and agent in ("", row.agent))
-    ]

@@ -112,9 +112,10 @@ class Platform:
             self.policies.held,
             self.recorder,
             books,
-            self.ground.home / "ledgers",
+            self.ground.home.root,
+            self.settings.limits_store,
+            self.settings.gateways,
         )
-        self.governor = self.governing.governor
         self.chargeback = Chargeback(self.recorder, books, SqlCosts(self.control), self.clock)
         rates = Burning(self.governing.burndown).rates
         self.reconciliation = Reconciliation(self.recorder, SqlAccounts(self.control), rates)
@@ -131,7 +132,7 @@ class Platform:
         self.plane = DataPlane(
             Parts(
                 clock=self.clock,
-                limits=self.governor,
+                limits=self.governing.limits,
                 estimator=self.estimator,
                 recorder=self.recorder,
                 prices=self.prices,
@@ -144,7 +145,7 @@ class Platform:
                 turnstiles=self.turnstiles,
                 under_way=self.under_way,
                 ledgers=self.governing.ledgers,
-                policing=Policing(self.governing.policies, self.governor, self.governing.about),
+                policing=Policing(self.governing.policies, self.governing.limits, self.governing.about),
             )
         )
         verifier = self.authority.verifier(Gateway)
@@ -192,7 +193,7 @@ class Platform:
         await asyncio.to_thread(self._prepare)
         await self.recorder.start()
         await asyncio.to_thread(self._recover_calls)
-        await self.governing.load()
+        await self.governing.start()
         await self.sandboxes.start()
         await self._start_local_model()
         await self.listener.start()
@@ -228,7 +229,7 @@ class Platform:
                 await task
         await self.recorder.stop()
         self.under_way.close()
-        await asyncio.to_thread(self.governing.ledgers.stop)
+        await self.governing.stop()
         await asyncio.to_thread(self.telemetry.stop)
         await asyncio.to_thread(self.ground.close)
 

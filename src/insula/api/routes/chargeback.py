@@ -147,7 +147,8 @@ async def focus(tenant: TenantPath, who: Reader, month: MonthQuery = None) -> Fo
 async def rerate(tenant: TenantPath, body: Rerate, who: Writer, key: IdempotencyHeader = None) -> RerateView:
     """Correct what a tenant's calls cost by the prices of today; nothing that was written is edited."""
     done = await who.platform.rerating.rerate(who.context(tenant, Usage), body.since, body.until)
-    await who.platform.governing.take_corrections(tenant)
+    if who.platform.governing.metering is not None:
+        await who.platform.governing.metering.correct(tenant)
     told = {"since": body.since, "until": body.until, "corrected": done.corrected}
     await asyncio.to_thread(who.audit, tenant, "usage.rerate", tenant, nanousd=done.delta_nanousd, **told)
     return RerateView(

@@ -34,7 +34,7 @@ class Dated(NamedTuple):
 
 
 class SqlLimits:
-    """Limits by level key: ``*``, ``tenant``, ``tenant/app``, ``tenant/app/agent``. Reads come from memory."""
+    """Limits by level key (``*``, ``tenant``, ``tenant/app``, ...). Reads come from memory."""
 
     def __init__(self, control: ControlDatabase) -> None:
         self._control = control

