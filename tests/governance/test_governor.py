@@ -298,6 +298,20 @@ def test_a_new_limit_counts_calls_that_are_running() -> None:
     assert governor.standing(ACME).tokens == (40, 5, 52_500_000)
 
 
+def test_more_calls_in_flight_can_be_allowed_while_calls_run() -> None:
+    governor, _ = governed(acme=Limits(in_flight=1))
+    governor.reserve(ACME, "1")
+    governor.set_limits("acme", Limits(in_flight=3))
+    governor.reserve(ACME, "2")
+    governor.reserve(ACME, "3")
+    with pytest.raises(RateLimited):
+        governor.reserve(ACME, "4")
+    governor.set_limits("acme", Limits(in_flight=1))
+    governor.settle("1", used_tokens(0))
+    with pytest.raises(RateLimited):
+        governor.reserve(ACME, "5")
+
+
 def test_limits_can_be_raised_lowered_and_taken_back() -> None:
     governor, _ = governed(acme=Limits(rpm=2))
     governor.reserve(ACME, "1", Need.tokens(0))

@@ -103,4 +103,5 @@ class Bucket:
         self.debt_cap = debt_cap * UNIT
         self.capacity = capacity * UNIT
         self.rate = per_minute
-        self.level = min(self.level, self.capacity)
+        # What never refills is a plain count: nothing is used of it, so it is as full as it can be.
+        self.level = min(self.level, self.capacity) if per_minute else self.capacity
