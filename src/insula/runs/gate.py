@@ -13,6 +13,9 @@ from insula.kernel.ids import RunId, TenantId
 from insula.runs.admission import Admission
 from insula.runs.slot_times import SlotTimes
 
+_SHORTEST_US = 20_000
+"""A slot that is given back sooner was no run: it found no tokens, or was called off."""
+
 Weigh = Callable[[str], int | Fraction]
 
 
@@ -83,7 +86,7 @@ class Gate:
         """Give the slot back, charged for the time it was held."""
         now_us = self._clock.monotonic_us()
         took_us = now_us - ticket.result() if ticket.done() and not ticket.cancelled() else 0
-        if took_us:
+        if took_us >= _SHORTEST_US:
             self._times.learn(tenant, agent, took_us)
         self._book.release(run, self._cost(took_us), now_us)
 

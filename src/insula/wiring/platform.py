@@ -27,6 +27,7 @@ from insula.governance import Estimator
 from insula.governance.adapters.policies import SqlPolicies
 from insula.governance.burndown import Burn
 from insula.governance.burndown import load as load_burndown
+from insula.governance.fairness.metrics import FairnessMetrics
 from insula.governance.ledger import keep_ledgers
 from insula.governance.policy.metrics import PolicyMetrics
 from insula.identity import Gateway
@@ -177,6 +178,7 @@ class Platform:
         self.metrics = CollectorRegistry()
         self.metrics.register(self.plane.metrics)
         self.metrics.register(PolicyMetrics(self.policies.held))
+        self.metrics.register(FairnessMetrics(self.governing.fairness))
         ProcessCollector(registry=self.metrics)
         self.tenants = Tenants(
             self.ground,
