@@ -73,7 +73,7 @@ class Admission:
 
     def reckoned(self) -> Item:
         """Return the call as the fair queue knows it, at what it is expected to cost by now."""
-        cost, self.guessed = self._pipeline.expected_cost(self)
+        cost, self.guessed = self._pipeline.estimating.expected_cost(self)
         if self.item is None:
             self.item = Item(self.request_id, self.scope.tenant, self.scope.key, self.lane, cost)
         self.item.cost = cost

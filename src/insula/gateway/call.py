@@ -154,7 +154,10 @@ class ModelCall:
     def _mind_the_bound(self, scan: StreamScan) -> None:
         """Near the bound ask the budgets for more; at it, end the stream if they have none."""
         assert scan.bound is not None
-        if not scan.beyond and scan.tokens() + self._pipeline.ahead(self) // 4 < scan.bound:
+        if (
+            not scan.beyond
+            and scan.tokens() + self._pipeline.estimating.ahead(self.admission) // 4 < scan.bound
+        ):
             return
         answer = self._pipeline.extend(self, scan.bound)
         if isinstance(answer, asyncio.Future):

@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 import structlog
 
 from insula.gateway import openai_errors, quota_headers
+from insula.gateway.accounts import Debits, event_of, under_way
 from insula.gateway.admission import Admission
 from insula.gateway.ask import Ask, Route
 from insula.gateway.call import End, ModelCall, Source
+from insula.gateway.estimating import Estimating, ceiling_of
 from insula.gateway.metrics import Metrics
 from insula.gateway.policing import Policing
 from insula.gateway.refusals import RefusalLog
@@ -26,7 +28,7 @@ from insula.gateway.terms import Terms, read_terms
 from insula.gateway.turnstiles import Turnstiles, fair_cost
 from insula.gateway.upstream_errors import wait_of
 from insula.gateway.valuation import Price, Valuation
-from insula.governance import Amounts, Estimator, Hard, Need
+from insula.governance import Estimator, Hard
 from insula.governance.burndown import Burn
 from insula.governance.fairness import Lane
 from insula.governance.ledger import Ledgers
@@ -47,8 +49,6 @@ if TYPE_CHECKING:
 _log = structlog.get_logger()
 _RESERVATION_S = 1800.0
 _SLOT_WAIT_S = 30.0
-_LEAST_STEP = 64
-_GUESS_US = 1_000  # too little is put right when the call ends; too much would let its tenant lead for long
 _JSON = b"content-type: application/json\r\n"
 
 
@@ -112,6 +112,7 @@ class Pipeline:
         self.limits = parts.limits
         self.turnstiles = parts.turnstiles
         self.turnstiles.begin(self._reserve, parts.limits.cancel)
+        self.estimating = Estimating(parts.estimator, parts.limits)
         self.draining = False
         self._open: dict[str, ModelCall] = {}
         self._idle = asyncio.Event()
@@ -145,28 +146,19 @@ class Pipeline:
             self, connection, identity, scope, ask, endpoint, valuation, mint("req", parts.clock), lane,
             started,
         )  # fmt: skip
-        self._estimate(admission)
+        self.estimating.estimate(admission)
         if parts.policing.active and parts.policing.judge(admission):
-            self._estimate(admission)
+            self.estimating.estimate(admission)
         self._time(admission, terms)
         connection.exchange = admission
         self.turnstiles.at(endpoint).enter(admission)
-
-    def expected_cost(self, admission: Admission) -> tuple[int, bool]:
-        """Return what a call is expected to cost where it queues, and whether that is a mere guess."""
-        scope, ask = admission.scope, admission.ask
-        estimator = self.parts.estimator
-        likely = estimator.expected(scope.learning, ask.model, admission.reserved_output)
-        tokens = Tokens(input=admission.read, output=likely)
-        held_us = estimator.duration_us(scope.learning, ask.model)
-        return fair_cost(admission, tokens, held_us or _GUESS_US), held_us == 0
 
     def dispatch(self, admission: Admission) -> None:
         """Send an admitted call to its endpoint."""
         connection = admission.connection
         assert connection is not None
         ask, endpoint = admission.ask, admission.endpoint
-        bound = self._bound(admission)
+        bound = self.estimating.bound(admission)
         try:
             body = ask.upstream_body(endpoint.output_field)
             upstream = self.parts.upstreams.to(endpoint)
@@ -183,7 +175,7 @@ class Pipeline:
         call.site.opened()
         if self.parts.under_way is not None:
             tokens = Tokens(input=admission.read)
-            self.parts.under_way.sent(_sent(call, tokens, admission.valuation.used(tokens)))
+            self.parts.under_way.sent(under_way(call, tokens, admission.valuation.used(tokens)))
         call.depart(upstream.send(ask.route.value, body, call))
 
     # while it runs
@@ -198,28 +190,18 @@ class Pipeline:
             cost = fair_cost(admission, tokens, self._held_us(call))
             self._turnstile(admission).queue.progress(call.request_id, cost)
         if self.parts.under_way is not None:
-            self.parts.under_way.progressed(_sent(call, tokens, used))
-
-    def ahead(self, call: ModelCall) -> int:
-        """Return by how many tokens of output a stream's hold is raised at a time."""
-        return max(_LEAST_STEP, call.admission.reserved_output // 2)
+            self.parts.under_way.progressed(under_way(call, tokens, used))
 
     def extend(self, call: ModelCall, bound: int) -> Soon[int]:
         """Ask the budgets to bear more output than ``bound``; return what they bear, or promise to."""
         admission = call.admission
-        assert admission.ask.output is not None
-        ceiling = admission.ask.output * admission.ask.copies
-        if bound >= ceiling:
+        if bound >= ceiling_of(admission):
             return bound
-        valuation, read = admission.valuation, admission.ask.input_bound
-        want = valuation.hard(read, min(ceiling, bound + self.ahead(call)))
-        held = admission.hard
-        more = Hard(max(0, want.quota - held.quota), max(0, want.nanousd - held.nanousd))
-        answer = self.limits.extend(call.request_id, more)
+        answer = self.limits.extend(call.request_id, self.estimating.more(admission, bound))
         if isinstance(answer, Hard):
-            return self._borne(admission, answer, ceiling)
+            return self.estimating.borne(admission, answer)
         promise: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        answer.add_done_callback(lambda done: self._keep(promise, done, admission, ceiling))
+        answer.add_done_callback(lambda done: self._keep(promise, done, admission))
         return promise
 
     def again(self, call: ModelCall, headers: dict[bytes, bytes]) -> bool:
@@ -246,14 +228,17 @@ class Pipeline:
         held_us = self._held_us(call)
         cost = fair_cost(admission, tokens, held_us) if admission.queued else 0
         if end == "ok" and source == "provider":
-            self._learn(call, tokens, held_us)
+            self.estimating.learn(admission, tokens, held_us)
+            self._turnstile(admission).eased()
         charged = self._leave_turnstile(admission, cost)
+        ledger = used.quota if self.limits.ledgered(admission.scope) else 0
+        debits = Debits(used, ledger, cost, charged)
         metrics = self.metrics
         metrics.calls[end] += 1
         metrics.input_tokens += tokens.input
         metrics.output_tokens += tokens.output
         try:
-            return parts.recorder.record(self._event(call, end, tokens, source, used, (cost, charged)))
+            return parts.recorder.record(event_of(call, end, tokens, source, debits, parts.clock.now()))
         except (InsulaError, OSError, RuntimeError) as error:
             _log.error("gateway.not_recorded", request=call.request_id, error=type(error).__name__)
             failed: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
@@ -334,49 +319,6 @@ class Pipeline:
             )
         return terms.lane
 
-    def _estimate(self, admission: Admission) -> None:
-        """Say what the call will probably use, and what its budgets must bear."""
-        parts, ask, scope = self.parts, admission.ask, admission.scope
-        assert ask.output is not None
-        estimator, burn = parts.estimator, admission.valuation.burn
-        strict = parts.limits.strict(scope)
-        read = estimator.input(scope.learning, ask.model, ask.input_tokens)
-        each = estimator.output(scope.learning, ask.model, ask.output, strict=strict)
-        produced = each * ask.copies
-        quota, read_quota, produced_quota = burn.parts(read, output=produced)
-        charge = Amounts(0, read_quota, read_quota, 0, 0)
-        estimate = Amounts(1, quota, read_quota, produced_quota, 0)
-        admission.read, admission.reserved_output = read, produced
-        admission.need = Need(estimate, charge=charge, run=admission.identity.run)
-        admission.bounded = parts.limits.budgeted(scope)
-        if admission.bounded:
-            self._budget(admission, produced)
-
-    def _budget(self, admission: Admission, produced: int) -> None:
-        """Ask the budgets for all the call may use if its caller said how much, else for what is likely.
-
-        A caller that set a bound gets what is left, however little. Of the others none is sent that would
-        probably be cut to less than half of its answer.
-        """
-        ask, valuation = admission.ask, admission.valuation
-        assert ask.output is not None
-        if not valuation.price.known and self.limits.pays(admission.scope):
-            raise Denied(
-                f"nobody knows what {ask.model} costs, so a budget of money cannot bound it",
-                hint="the operator must give its price (setting prices), or lift the budget",
-                field="model",
-                rule="price.unknown",
-            )
-        cap = valuation.hard(ask.input_bound, ask.output * ask.copies)
-        if ask.stated:
-            want, useful = cap, ask.copies
-        else:
-            want = valuation.hard(ask.input_bound, produced)
-            known = self.parts.estimator.knows(admission.scope.learning, ask.model)
-            useful = max(ask.copies, produced // 2 if known else 0)
-        least = valuation.hard(ask.input_bound, useful)
-        admission.need = admission.need._replace(cap=cap, want=want, least=least)
-
     def _time(self, admission: Admission, terms: Terms) -> None:
         """Say how long the call may wait."""
         if terms.max_wait_s is not None:
@@ -388,38 +330,14 @@ class Pipeline:
     def _reserve(self, admission: Admission) -> Any:
         return self.limits.reserve(admission.scope, admission.request_id, admission.need, _RESERVATION_S)
 
-    def _bound(self, admission: Admission) -> int | None:
-        """Return the most output that the budgets bear; bound the call to it where it can only be bounded
-        from the start."""
-        if not admission.bounded:
-            return None
-        ask = admission.ask
-        assert ask.output is not None
-        borne = self._borne(admission, admission.hard, ask.output * ask.copies)
-        if ask.stated or not ask.stream:
-            each = max(1, borne // ask.copies)
-            if each < ask.output:
-                ask.clamp(each)
-        return borne
-
-    def _borne(self, admission: Admission, held: Hard, ceiling: int) -> int:
-        admission.hard = held
-        read = admission.ask.input_bound
-        whole = admission.valuation.hard(read, ceiling)
-        if whole.quota <= held.quota and whole.nanousd <= held.nanousd:
-            return ceiling
-        return admission.valuation.most_output(read, held, ceiling)
-
-    def _keep(
-        self, promise: asyncio.Future[int], done: asyncio.Future[Hard], admission: Admission, ceiling: int
-    ) -> None:
+    def _keep(self, promise: asyncio.Future[int], done: asyncio.Future[Hard], admission: Admission) -> None:
         if promise.done():
             return
         error = done.exception()
         if error is not None:
             promise.set_exception(error)
         else:
-            promise.set_result(self._borne(admission, done.result(), ceiling))
+            promise.set_result(self.estimating.borne(admission, done.result()))
 
     def _turnstile(self, admission: Admission) -> Turnstile:
         """Return the turnstile that a call went through; its endpoint may have changed since."""
@@ -435,15 +353,6 @@ class Pipeline:
     def _held_us(self, call: ModelCall) -> int:
         return self.parts.clock.monotonic_us() - call.sent_us
 
-    def _learn(self, call: ModelCall, tokens: Tokens, held_us: int) -> None:
-        """Take in what the call did, unless our own bound cut it short."""
-        ask, scope, estimator = call.ask, call.admission.scope, self.parts.estimator
-        per_answer = -(-tokens.output // ask.copies)
-        estimator.observe(scope.learning, ask.model, held_us)
-        if ask.stated or not ask.clamped or per_answer < (ask.output or 0):
-            estimator.learn(scope.learning, ask.model, per_answer, guess=ask.input_tokens, read=tokens.input)
-        self._turnstile(call.admission).eased()
-
     def _gone(self, call: ModelCall) -> None:
         del self._open[call.request_id]
         call.site.concluded()
@@ -456,37 +365,3 @@ class Pipeline:
         tenant = identity.tenant if identity is not None else None
         actor = identity.subject if identity is not None else "unverified"
         self.parts.refusals.note(tenant, actor, rule, target)
-
-    def _event(
-        self, call: ModelCall, end: End, tokens: Tokens, source: Source, used: Amounts, fair: tuple[int, int]
-    ) -> UsageEvent:
-        ask, identity, admission = call.ask, call.identity, call.admission
-        valuation = admission.valuation
-        return UsageEvent(
-            event_id=call.request_id, tenant_id=identity.tenant, request_id=call.request_id,
-            provider=str(admission.endpoint.kind), model_id=ask.model, request_model=ask.model,
-            endpoint=admission.endpoint.name, timestamp=self.parts.clock.now(),
-            started_at=admission.started_at, input_tokens=tokens.input, output_tokens=tokens.output,
-            cache_read_tokens=tokens.cache_read, cache_write_tokens=tokens.cache_write,
-            cache_write_1h_tokens=tokens.cache_write_1h, reasoning_tokens=tokens.reasoning,
-            quota_tokens=used.quota, input_quota_tokens=used.input, output_quota_tokens=used.output,
-            burn_version=valuation.burn.version, cost_nanousd=used.nanousd,
-            price_version=valuation.price.version,
-            app_id=admission.scope.app, agent_id=identity.agent, run_id=identity.run,
-            subject=identity.subject, usage_source=source, stream_end=end, lane=str(admission.lane),
-            queue_ms=admission.queue_us // 1000, attempt=admission.attempts,
-            ledger_tokens=used.quota if self.limits.ledgered(admission.scope) else 0,
-            fair_cost=fair[0], fair_charged=fair[1],
-        )  # fmt: skip
-
-
-def _sent(call: ModelCall, tokens: Tokens, used: Amounts) -> Sent:
-    """Return a call under way, and what it has used so far, as a crash would leave it to be billed."""
-    admission = call.admission
-    scope, valuation = admission.scope, admission.valuation
-    return Sent(
-        call.request_id, scope.tenant, scope.app, scope.agent, call.identity.run, call.identity.subject,
-        str(admission.endpoint.kind), admission.endpoint.name, call.ask.model, str(admission.lane),
-        admission.started_at, valuation.burn.version, valuation.price.version, tokens.input, tokens.output,
-        used.input, used.output, used.quota, used.nanousd,
-    )  # fmt: skip

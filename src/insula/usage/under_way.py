@@ -98,6 +98,8 @@ class UnderWay:
 
     def sent(self, call: Sent) -> None:
         """A call is on its way."""
+        if call.request_id in self._slots:
+            return  # it is sent once more: its endpoint did not take it the first time
         text = _BETWEEN.join(map(str, call[:_FIXED])).encode()
         place = self._take()
         if place is None or self._map is None or len(text) > _LONGEST:
