@@ -40,13 +40,23 @@ def test_a_newcomer_starts_cold_and_learns() -> None:
     assert estimator.output("acme/b", "m", 100_000) == COLD, "one agent's calls say nothing of another's"
 
 
+def test_inventing_applications_makes_nobody_else_be_forgotten() -> None:
+    estimator = Estimator(each=10)
+    for _ in range(5):
+        estimator.learn("acme/web", "m", 70)
+    for number in range(500):
+        estimator.learn(f"blue/app{number}", "m", 5)
+    assert estimator.output("acme/web", "m", 1000) == 70
+    assert len(estimator._tenants["blue"]) == 10
+
+
 def test_the_least_used_are_dropped() -> None:
     estimator = Estimator(capacity=10)
     for number in range(50):
         estimator.learn(f"t{number}", "m", 1)
         estimator.learn("kept", "m", 1)
-    assert len(estimator._known) == 10
-    assert ("kept", "m") in estimator._known
+    assert len(estimator._tenants) == 10
+    assert "kept" in estimator._tenants
 
 
 def test_input_is_counted_up() -> None:

@@ -298,6 +298,25 @@ def test_a_new_limit_counts_calls_that_are_running() -> None:
     assert governor.standing(ACME).tokens == (40, 5, 52_500_000)
 
 
+def test_a_debt_beyond_what_is_borne_is_told_once_and_makes_estimates_strict() -> None:
+    clock, told = Clock(), []
+    limits = Limits(tpm=600, debt_percent=10)
+    governor = Governor(
+        lambda: clock.us, lambda key: limits if key == "acme" else Limits(),
+        on_debt=lambda *facts: told.append(facts),
+    )  # fmt: skip
+    governor.reserve(ACME, "1", Need.tokens(600))
+    governor.settle("1", used_tokens(650))
+    assert not told and not governor.strict(ACME), "a tenth of the burst is borne"
+    clock.us += 6_000_000
+    governor.reserve(ACME, "2", Need.tokens(1))
+    for rid in ("2", "none"):
+        governor.settle(rid, used_tokens(100))
+    assert told == [("acme", 90)] and governor.strict(ACME)
+    clock.us += 9_000_000
+    assert not governor.strict(ACME), "repaid but for what is borne"
+
+
 def test_more_calls_in_flight_can_be_allowed_while_calls_run() -> None:
     governor, _ = governed(acme=Limits(in_flight=1))
     governor.reserve(ACME, "1")

@@ -68,7 +68,7 @@ class Governing:
         self._store_lost = False
         self.limits = build_store(
             limits_store, clock=clock, limits_for=self.limits_for, metered=self._metered, pool_of=self._pool,
-            gateways=gateways, seed=self._seed, on_lost=self._on_lost, remember=home,
+            gateways=gateways, seed=self._seed, on_lost=self._on_lost, on_debt=_warn_of_debt, remember=home,
         )  # fmt: skip
         self.governor = self.limits if isinstance(self.limits, Governor) else None
         self.metering = Metering(self.governor, self.records, clock) if self.governor else None
@@ -282,6 +282,10 @@ class Governing:
 def _reads_usage(held: Held) -> bool:
     reads = held.compiled.reads if held.compiled is not None else ()
     return any(path.startswith("usage.") for path in reads)
+
+
+def _warn_of_debt(level: str, tokens: int) -> None:
+    _log.warning("level_overdrawn", level=level, tokens=tokens, effect="strict estimates until repaid")
 
 
 def _place(endpoint: Endpoint) -> tuple[str, str]:

@@ -68,11 +68,16 @@ class _Known:
 
 
 class Estimator:
-    """Learned estimates per ``(scope, model)``; the least recently used are dropped."""
+    """Learned estimates per ``(scope, model)``; the least recently used are dropped.
 
-    def __init__(self, capacity: int = 10_000) -> None:
+    Each tenant has room of its own, ``each`` at most: whoever invents applications forgets only what he
+    knew himself. ``capacity`` bounds the tenants that are remembered.
+    """
+
+    def __init__(self, capacity: int = 10_000, each: int = 256) -> None:
         self._capacity = capacity
-        self._known: OrderedDict[tuple[str, str], _Known] = OrderedDict()
+        self._each = each
+        self._tenants: OrderedDict[str, OrderedDict[tuple[str, str], _Known]] = OrderedDict()
 
     def output(self, scope: str, model: str, max_tokens: int, *, strict: bool = False) -> int:
         """Return the output tokens to reserve: never more than ``max_tokens``, at least 1.
@@ -82,19 +87,19 @@ class Estimator:
         ceiling = max(1, max_tokens)
         if strict:
             return ceiling
-        known = self._known.get((scope, model))
+        known = self._find(scope, model)
         if known is None or not known.outputs.warm:
             return min(ceiling, COLD)
         return min(ceiling, max(1, known.outputs.high()))
 
     def knows(self, scope: str, model: str) -> bool:
         """Whether the output of such calls is estimated by what they did, not by what is usual."""
-        known = self._known.get((scope, model))
+        known = self._find(scope, model)
         return known is not None and known.outputs.warm
 
     def input(self, scope: str, model: str, guess: int) -> int:
         """Return the input tokens to reserve for a call whose size is taken for ``guess`` tokens."""
-        known = self._known.get((scope, model))
+        known = self._find(scope, model)
         if known is None or not known.inputs.warm:
             return guess
         return max(1, -(-guess * known.inputs.quantile(95) // _PARTS))
@@ -105,7 +110,7 @@ class Estimator:
         A queue corrects what it charged when a call ends, so there caution would only delay whoever is
         known least. At most what is ``reserved``.
         """
-        known = self._known.get((scope, model))
+        known = self._find(scope, model)
         return reserved if known is None or not known.said else min(reserved, max(1, known.said >> 3))
 
     def duration_us(self, scope: str, model: str) -> int:
@@ -113,7 +118,7 @@ class Estimator:
 
         0 until one is known.
         """
-        known = self._known.get((scope, model)) or self._known.get(("", model))
+        known = self._find(scope, model) or self._find("", model)
         return known.held_us if known is not None else 0
 
     def learn(self, scope: str, model: str, output: int, *, guess: int = 0, read: int = 0) -> None:
@@ -132,13 +137,22 @@ class Estimator:
         for known in (self._of(scope, model), self._of("", model)):
             known.held_us += (duration_us - known.held_us) >> 3 if known.held_us else duration_us
 
+    def _find(self, scope: str, model: str) -> _Known | None:
+        tenant = self._tenants.get(scope.partition("/")[0])
+        return None if tenant is None else tenant.get((scope, model))
+
     def _of(self, scope: str, model: str) -> _Known:
-        key = (scope, model)
-        known = self._known.get(key)
+        name, key = scope.partition("/")[0], (scope, model)
+        tenant = self._tenants.get(name)
+        if tenant is None:
+            tenant = self._tenants[name] = OrderedDict()
+        known = tenant.get(key)
         if known is None:
-            known = self._known[key] = _Known()
-            if len(self._known) > self._capacity:
-                self._known.popitem(last=False)
-        else:
-            self._known.move_to_end(key)
+            known = tenant[key] = _Known()
+        tenant.move_to_end(key)
+        self._tenants.move_to_end(name)
+        if len(tenant) > self._each:
+            tenant.popitem(last=False)
+        if len(self._tenants) > self._capacity:
+            self._tenants.popitem(last=False)
         return known

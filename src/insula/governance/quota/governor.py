@@ -34,6 +34,8 @@ class Governor:
     hour it is). ``limits_for`` returns the limits of a level that is met for the first time (``PLATFORM``,
     ``tenant``, ``tenant/app``, ``tenant/app/agent``); ``set_limits`` changes them later. ``metered`` says
     whether a level's use must be counted although it has no budget. ``pool_of`` returns a tenant's ledger.
+    ``on_debt`` is told the key of a level whose overruns exceed what it bears, and by how many tokens, once
+    until they are repaid.
 
     A level costs memory only while it is in use: ``expire`` forgets those that are as good as new.
     """
@@ -46,6 +48,7 @@ class Governor:
         wall_s: Callable[[], float] = lambda: 0.0,
         metered: Callable[[str], bool] = lambda _key: False,
         pool_of: Callable[[str], Pool | None] = lambda _tenant: None,
+        on_debt: Callable[[str, int], None] = lambda _level, _tokens: None,
         on_expiry: Expiry = Expiry.INPUT_ONLY,
     ) -> None:
         self._clock_us = clock_us
@@ -53,6 +56,8 @@ class Governor:
         self._limits_for = limits_for
         self._metered = metered
         self._pool_of = pool_of
+        self._on_debt = on_debt
+        self._in_debt: set[str] = set()
         self._on_expiry = on_expiry
         self._levels: dict[str, Level] = {}
         self._paths: dict[str, Path] = {}
@@ -147,7 +152,20 @@ class Governor:
             path.pool.settle(rid, used.quota)
         path.live -= 1
         path.observe_hold(now - grant.reserved_us)
+        for bucket in path.tokens:
+            if bucket.level < 0:
+                self._note_debts(path, now)
+                break
         return Amounts(0, grant.used_quota - quota, grant.used_input - read, grant.used_output - produced, 0)
+
+    def _note_debts(self, path: Path, now: int) -> None:
+        for level in path.levels:
+            bucket = level.buckets.get("tpm")
+            if bucket is None or not bucket.overdrawn(now):
+                self._in_debt.discard(level.key)
+            elif level.key not in self._in_debt:
+                self._in_debt.add(level.key)
+                self._on_debt(level.key, -bucket.level // UNIT)
 
     def cancel(self, rid: str) -> None:
         """Give the reservation back: a request that was never sent costs nothing."""

@@ -29,6 +29,7 @@ def build_store(
     gateways: int = 1,
     seed: Seed | None = None,
     on_lost: Callable[[], None] = lambda: None,
+    on_debt: Callable[[str, int], None] = lambda _level, _tokens: None,
     remember: Path | None = None,
 ) -> Governor | ValkeyStore | ShardedStore:
     """Return the counters of this process; or, if ``limits_store`` is given, those on a server.
@@ -39,7 +40,14 @@ def build_store(
     Raises ``Misconfigured`` if an address is malformed or the extra is not installed.
     """
     if limits_store is None:
-        return Governor(clock.monotonic_us, limits_for, wall_s=clock.now, metered=metered, pool_of=pool_of)
+        return Governor(
+            clock.monotonic_us,
+            limits_for,
+            wall_s=clock.now,
+            metered=metered,
+            pool_of=pool_of,
+            on_debt=on_debt,
+        )
     if importlib.util.find_spec("hiredis") is None:
         raise Misconfigured(
             "limits_store needs the extra valkey", hint="pip install 'insula[valkey]'", field="limits_store"
