@@ -78,9 +78,7 @@ _SHOWN = ("period", "agent", "model", "calls", "input_tokens", "output_tokens")
 
 
 def _print(tenant: str, report: dict[str, Any]) -> None:
-    rows = [
-        (*(row[name] for name in _SHOWN), f"${row['cost_usd']}", row["app"]) for row in report["rows"]
-    ]
+    rows = [(*(row[name] for name in _SHOWN), f"${row['cost_usd']}", row["app"]) for row in report["rows"]]
     total = report["totals"]
     if rows:
         sums = (total["calls"], total["input_tokens"], total["output_tokens"])
