@@ -6,20 +6,19 @@ import subprocess
 import sys
 
 ALL = (
-    *(
-        "footprint",
-        "sandbox_start",
-        "runs",
-        "gateway",
-        "governor",
-        "valkey",
-        "books",
-        "ledger",
-        "fairness",
-        "policy",
-        "ground",
-    ),
+    "footprint",
+    "sandbox_start",
+    "runs",
+    "gateway",
+    "neighbour",
+    "governor",
+    "valkey",
+    "books",
+    "ledger",
+    "fairness",
+    "policy",
     "simulation",
+    "ground",
 )
 
 

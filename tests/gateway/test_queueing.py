@@ -144,16 +144,22 @@ def test_a_wait_longer_than_the_caller_has_is_refused_at_once(crowd: Crowd) -> N
 
 def test_a_server_at_its_limit_is_asked_again(crowd: Crowd) -> None:
     crowd.plane.server.refuse_next = 2
-    (answer,) = crowd.run((0.0, "acme", "", {}))
+    (answer,) = crowd.run((0.0, "acme", "", {"x-insula-max-wait": "20"}))
     assert answer.status_code == 200
     (event,) = crowd.plane.events()
     assert event["attempt"] == 3 and event["stream_end"] == "ok"
     assert crowd.plane.governor.in_flight() == 0
 
 
+def test_a_server_that_stays_at_its_limit_is_not_asked_for_ever(crowd: Crowd) -> None:
+    crowd.plane.server.refuse_next = 100
+    (answer,) = crowd.run((0.0, "acme", "", {"x-insula-max-wait": "60"}))
+    assert answer.status_code == 429 and len(crowd.plane.server.seen) == 5
+
+
 def test_a_server_at_its_limit_is_the_answer_for_who_does_not_wait(crowd: Crowd) -> None:
     crowd.plane.server.refuse_next = 1
-    (answer,) = crowd.run((0.0, "acme", "", {"x-insula-max-wait": "0"}))
+    (answer,) = crowd.run((0.0, "acme", "", {}))
     assert answer.status_code == 429
     assert answer.json()["error"]["code"] == "provider_limited"
     assert answer.headers["x-upstream-status"] == "429"

@@ -23,6 +23,9 @@ from insula.kernel.errors import InsulaError, ModelFailed, Overloaded, RateLimit
 MOST_WAITING = 1_000
 """Calls of one tenant that may wait at one endpoint."""
 
+MOST_ATTEMPTS = 5
+"""How often a call is sent to an endpoint that says each time that it is at its limit."""
+
 _SOONEST_S = 0.005
 _ENOUGH_SLOTS = 1_000_000
 
@@ -109,9 +112,9 @@ class Turnstile:
 
         ``False`` if its caller does not wait that long; then it is still admitted.
         """
-        left = self._left(admission, admission.slot_wait_s)
+        left = self._left(admission, admission.wait_s)
         self._throttle(retry_after_s)
-        if left <= retry_after_s:
+        if left <= retry_after_s or admission.attempts >= MOST_ATTEMPTS:
             return False
         self.in_use -= 1
         admission.entered_us = self._clock.monotonic_us()
