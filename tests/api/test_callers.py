@@ -13,7 +13,15 @@ Problem = Callable[[httpx2.Response, int, str], dict[str, Any]]
 AsTenant = Callable[..., httpx2.Client]
 PATHS = openapi()["paths"]
 RUN = "run_" + "0" * 26
-FILL = {"agent": "a", "run": RUN, "name": "n", "model": "m", "id": "key_" + "0" * 26}
+FILL = {
+    "agent": "a",
+    "app": "a",
+    "month": "2026-11",
+    "run": RUN,
+    "name": "n",
+    "model": "m",
+    "id": "key_" + "0" * 26,
+}
 
 
 def operations() -> list[tuple[str, str]]:

@@ -50,7 +50,8 @@ def test_an_agent_is_named_with_its_tenant(word: str) -> None:
     [
         ("platform", "/platform/limits"),
         ("acme", "/tenants/acme/limits"),
-        ("acme/x", "/tenants/acme/agents/x/limits"),
+        ("acme/x", "/tenants/acme/apps/x/limits"),
+        ("acme/x/y", "/tenants/acme/apps/x/agents/y/limits"),
     ],
 )
 def test_a_level_has_one_path(scope: str, expected: str) -> None:

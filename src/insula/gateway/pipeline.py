@@ -320,12 +320,14 @@ class Pipeline:
         return terms.lane
 
     def _time(self, admission: Admission, terms: Terms) -> None:
-        """Say how long the call may wait."""
-        if terms.max_wait_s is not None:
-            admission.wait_s = admission.slot_wait_s = terms.max_wait_s
-        else:
-            admission.wait_s = float(self.limits.queue_wait_s(admission.scope))
-            admission.slot_wait_s = max(admission.wait_s, _SLOT_WAIT_S)
+        """Say how long the call may wait: for a slot as is usual, for a quota only if its caller says so."""
+        wait_s = terms.max_wait_s
+        if wait_s is None:
+            admission.slot_wait_s = _SLOT_WAIT_S
+            return
+        most = self.limits.queue_wait_s(admission.scope)
+        admission.slot_wait_s = wait_s
+        admission.wait_s = wait_s if most is None else min(wait_s, float(most))
 
     def _reserve(self, admission: Admission) -> Any:
         return self.limits.reserve(admission.scope, admission.request_id, admission.need, _RESERVATION_S)

@@ -26,7 +26,7 @@ class LimitPreset:
     ``rpm`` and ``tpm`` are per minute; ``rpm_burst`` and ``tpm_burst`` are what may be used at once on top
     of the even flow (0: none). ``strict_estimates`` reserves the whole ``max_tokens`` instead of a learned
     guess; ``debt_percent`` of the burst is borne as debt before that happens by itself. ``queue_wait_s`` is
-    how long a call that is refused for now may wait; ``weight`` is the tenant's share where tenants queue.
+    how long a call may wait at most for a quota; ``weight`` is the tenant's share where tenants queue.
     The row holds from the day ``effective_from`` on.
     """
 

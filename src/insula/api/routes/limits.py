@@ -48,7 +48,9 @@ class LimitsChange(Body):
     overdraft_tokens: Figure = Field(None, description="How far below a token budget calls may go.")
     strict: bool | None = Field(None, description="Reserve all of max_tokens.")
     debt_percent: Figure = Field(None, description="Debt borne, in percent of the burst.")
-    queue_wait_s: Figure = Field(None, description="How long a call refused for now may wait.")
+    queue_wait_s: Figure = Field(
+        None, description="How long a call may wait at most for a quota, if its caller lets it."
+    )
     effective_from: Annotated[str, Field(max_length=40)] | None = Field(
         None, description="When they begin to hold (RFC 3339, or a day); left out: now."
     )

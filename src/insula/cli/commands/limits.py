@@ -71,7 +71,7 @@ def set_(
     ] = None,
     queue_wait_s: Annotated[
         int | None,
-        typer.Option("--queue-wait", metavar="S", help="Seconds that a call refused for now may wait."),
+        typer.Option("--queue-wait", metavar="S", help="Seconds that a call may wait at most for a quota."),
     ] = None,
     effective_from: Annotated[
         str | None, typer.Option("--from", metavar="DATE", help="When they begin to hold, UTC; else now.")

@@ -279,8 +279,8 @@ class Governor:
         path = self._paths.get(scope.key) or self._path(scope, self._clock_us())
         return bool(path.money)
 
-    def queue_wait_s(self, scope: Scope) -> int:
-        """Return how long a call that is refused for now may wait: what the innermost level says."""
+    def queue_wait_s(self, scope: Scope) -> int | None:
+        """Return how long a call may wait at most for its quota: what the innermost level says that does."""
         path = self._paths.get(scope.key) or self._path(scope, self._clock_us())
         return path.queue_wait_s
 

@@ -123,7 +123,7 @@ class Path:
         self.budgeted = bool(budgets)
         self.strict = any(level.limits.strict for level in self.levels)
         waits = (level.limits.queue_wait_s for level in reversed(self.levels))
-        self.queue_wait_s = next((wait for wait in waits if wait is not None), 0)
+        self.queue_wait_s = next((wait for wait in waits if wait is not None), None)
         self.meters = tuple(level.meter for level in self.levels if level.meter is not None)
 
     def _collect(self, measure: Measure) -> tuple[Bucket, ...]:

@@ -70,7 +70,7 @@ class Limits:
 
     ``in_flight`` calls at once. Terms: ``strict`` estimates reserve all of ``max_tokens``;
     ``debt_percent`` of the burst is borne as debt before the level is held to strict estimates;
-    ``queue_wait_s`` is how long a call that is refused for now may wait instead.
+    ``queue_wait_s`` is how long a call may wait at most for a quota, if its caller lets it wait.
 
     Raises ``InvalidRequest`` naming the field, its problem and the fix.
     """

@@ -72,8 +72,8 @@ class LimitStore(Protocol):
         """Whether any level of a scope has a budget of money."""
         ...
 
-    def queue_wait_s(self, scope: Scope) -> int:
-        """How long a call that is refused for now may wait."""
+    def queue_wait_s(self, scope: Scope) -> int | None:
+        """How long a call may wait at most for its quota; ``None``: nobody says."""
         ...
 
     def used(self, key: str, window: Window) -> Use:

@@ -160,13 +160,13 @@ class Known:
         levels = (self.limits(key) for _, key in scope.levels())
         return any((one.nanousd_per_day or one.nanousd_per_month) is not None for one in levels)
 
-    def queue_wait_s(self, scope: Scope) -> int:
+    def queue_wait_s(self, scope: Scope) -> int | None:
         """Return what the innermost level says that says something."""
         for _, key in reversed(scope.levels()):
             wait = self.limits(key).queue_wait_s
             if wait is not None:
                 return wait
-        return 0
+        return None
 
     def used(self, key: str, window: Window, ground: Ground, now_us: int) -> Use:
         """Return what a level used in the present window, as far as is known."""

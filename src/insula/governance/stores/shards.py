@@ -144,7 +144,7 @@ class ShardedStore:
     def ledgered(self, scope: Scope) -> bool:
         return False
 
-    def queue_wait_s(self, scope: Scope) -> int:
+    def queue_wait_s(self, scope: Scope) -> int | None:
         return self.shards[0].queue_wait_s(scope)
 
     def used(self, key: str, window: Window) -> Use:

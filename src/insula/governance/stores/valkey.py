@@ -232,7 +232,7 @@ class ValkeyStore:
         """No: ledgers of tenants are kept in process only, see ``divided``."""
         return False
 
-    def queue_wait_s(self, scope: Scope) -> int:
+    def queue_wait_s(self, scope: Scope) -> int | None:
         """How long a call that is refused for now may wait."""
         return self._known.queue_wait_s(scope)
 
