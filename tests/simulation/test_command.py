@@ -38,7 +38,7 @@ def test_a_table_for_people(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_promise_that_does_not_hold_makes_the_command_fail(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Race, "floor", lambda self: 0)
+    monkeypatch.setattr(Race, "lift", lambda self, member: None)
     code, _, err = sim(capsys, "--trace", "arena", "--policy", "wfq", "--known")
     assert code == 3
     assert "NOT HELD" in err and "Q1" in err
