@@ -86,7 +86,7 @@ def test_limits_that_are_none_are_refused_when_saved(governed: Any, words: tuple
 
 def test_a_refusal_names_level_and_limit_in_body_and_headers(governed: Any) -> None:
     tenant = Tenant(governed, "t-refused")
-    tenant.ok("limit", "set", "t-refused/web", "--rpm", "60", "--rpm-burst", "1", "--queue-wait", "0")
+    tenant.ok("limit", "set", "t-refused/web", "--rpm", "60", "--rpm-burst", "1")
     assert tenant.call(app="web").status_code == 200
     refused = tenant.call(app="web")
     assert refused.status_code == 429
@@ -150,9 +150,7 @@ def test_a_policy_holds_from_the_next_call_on(governed: Any, tmp_path: Any) -> N
 def test_a_limit_of_the_future_holds_when_its_time_has_come(governed: Any) -> None:
     tenant = Tenant(governed, "t-dated")
     soon = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 3))
-    shown = tenant.ok(
-        "limit", "set", "t-dated", "--rpm", "60", "--rpm-burst", "1", "--queue-wait", "0", "--from", soon
-    )
+    shown = tenant.ok("limit", "set", "t-dated", "--rpm", "60", "--rpm-burst", "1", "--from", soon)
     assert shown["rpm"] == 300, "not yet"
     assert {answer.status_code for answer in tenant.calls(3)} == {200}
     time.sleep(5)
