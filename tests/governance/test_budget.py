@@ -118,6 +118,16 @@ def test_a_budget_is_used_up_until_its_day_ends() -> None:
     assert world.governor.reserve(ACME, "c", hard(60)).hard.quota == 60
 
 
+def test_a_refusal_tells_a_budget_that_is_used_up_from_one_that_is_too_small_now() -> None:
+    world = World(acme=Limits(tokens_per_day=100))
+    world.governor.settle(world.governor.reserve(ACME, "a", hard(60)).rid, used_tokens(60))
+    with pytest.raises(BudgetExhausted, match="has 40 left, and this call may need 41"):
+        world.governor.reserve(ACME, "b", hard(60, least=41))
+    world.governor.settle(world.governor.reserve(ACME, "c", hard(40)).rid, used_tokens(40))
+    with pytest.raises(BudgetExhausted, match="is used up"):
+        world.governor.reserve(ACME, "d", hard(60, least=41))
+
+
 def test_a_clock_that_steps_back_gives_no_budget_twice() -> None:
     world = World(acme=Limits(tokens_per_day=100))
     world.governor.settle(world.governor.reserve(ACME, "a", hard(100)).rid, used_tokens(100))

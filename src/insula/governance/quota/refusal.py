@@ -59,7 +59,7 @@ class Refusal:
             assert self.resets_at is not None
             ends = rfc3339(self.resets_at)
             return BudgetExhausted(
-                f"{whose} is used up", hint=f"it begins anew at {ends}, or ask for more",
+                f"{whose} {self._rest()}", hint=f"it begins anew at {ends}, or ask for more",
                 reset_at=ends, **facts,
             )  # fmt: skip
         if self.wait_us is None:
@@ -73,6 +73,13 @@ class Refusal:
         return RateLimited(
             f"{whose} {reached}", hint=f"retry in {seconds:.3f} s", retry_after_s=seconds, **facts
         )
+
+    def _rest(self) -> str:
+        """Say what a budget has left that does not bear this call."""
+        left = self.allowed - (self.used or 0)
+        if left <= 0:
+            return "is used up"
+        return f"has {self._figure(left)} left, and this call may need {self._figure(self.asked)}"
 
     def _figure(self, amount: int) -> str:
         return usd(amount) if self.limit.startswith("usd") else str(amount)
