@@ -19,8 +19,9 @@ from typing import Any, Protocol
 
 from insula.audit.chain import Head, VerifyReport, verify_lines
 from insula.audit.record import AuditRecord, Outcome, canonical, from_line, link, to_line
-from insula.audit.stream import cut, is_torn, open_append, read_tail, sync_directory, write_all
+from insula.audit.stream import cut, is_torn, open_append, read_tail
 from insula.kernel.clock import Clock, rfc3339
+from insula.kernel.durable import sync_directory, write_all
 from insula.kernel.errors import InvalidRequest
 
 _STREAM = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,46}[a-z0-9])?")

@@ -64,20 +64,6 @@ def open_append(path: Path) -> Iterator[int]:
         os.close(fd)
 
 
-def write_all(fd: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
-
-
-def sync_directory(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
 def _last_lines(path: Path) -> bytes:
     """Return the end of the file from before its last whole line on (all of a small file)."""
     if not path.exists():

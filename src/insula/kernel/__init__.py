@@ -1,1 +1,1 @@
-"""Ids, errors, time, randomness, money: what every room stands on. Imports nothing of ours."""
+"""Ids, errors, time, randomness, money, durable files: what every room stands on. Imports nothing of ours."""

@@ -21,9 +21,10 @@ from typing import NamedTuple
 
 import structlog
 
+from insula.kernel.durable import sync_directory
 from insula.kernel.errors import InvalidRequest, Misconfigured, Overloaded, UnavailableError
 from insula.usage.event import UsageEvent
-from insula.usage.segment import SUFFIX, Segment, frame, read, sync_directory
+from insula.usage.segment import SUFFIX, Segment, frame, read
 
 _log = structlog.get_logger()
 

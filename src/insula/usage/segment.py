@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from insula.kernel.durable import sync_directory
+
 SUFFIX = ".journal"
 
 
@@ -96,12 +98,3 @@ def _unframe(line: bytes) -> bytes | None:
     line = line.lstrip(b"\0")
     checksum, _, event = line.partition(b" ")
     return event if checksum == b"%08x" % zlib.crc32(event) and event else None
-
-
-def sync_directory(path: Path) -> None:
-    """Make a new or removed name durable."""
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -6,6 +6,7 @@ import os
 import stat
 from pathlib import Path
 
+from insula.kernel.durable import sync_directory
 from insula.kernel.entropy import token_bytes, token_text
 from insula.kernel.errors import Misconfigured
 from insula.vault.barrier import KEY_BYTES
@@ -44,7 +45,7 @@ def _make(path: Path) -> None:
             return  # another process was first: its key is the key
     finally:
         draft.unlink()
-    _sync(path.parent)
+    sync_directory(path.parent)
 
 
 def _read(path: Path) -> bytes:
@@ -84,11 +85,3 @@ def _check(path: Path, found: os.stat_result) -> None:
             hint=f"restore {path.name} from your backup",
             field="root_key",
         )
-
-
-def _sync(directory: Path) -> None:
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from insula.kernel.durable import sync_directory, write_all
 from insula.kernel.errors import Misconfigured
 
 NAME = "ledger.journal"
@@ -76,7 +77,7 @@ class Journal:
         new = self.path.with_suffix(".new")
         fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
-            _write(fd, lines)
+            write_all(fd, lines)
             os.fsync(fd)
             new.rename(self.path)
         except OSError:
@@ -85,14 +86,14 @@ class Journal:
         self.close_file()
         self._fd, self.size, self.dirty = fd, len(lines), False
         self._number = lines.count(b"\n")
-        _sync_directory(self._directory)
+        sync_directory(self._directory)
 
     def append(self, entry: Entry) -> None:
         """Write an entry. Raises ``OSError``; then nothing of it is left that a reader would take for one."""
         assert self._fd is not None
         line = frame(self._number + 1, entry)
         try:
-            _write(self._fd, line)
+            write_all(self._fd, line)
         except OSError:
             with contextlib.suppress(OSError):
                 os.ftruncate(self._fd, self.size)
@@ -164,20 +165,6 @@ def _unframe(line: bytes) -> tuple[int, Entry | None]:
         return 0, None
     number, _, entry = rest.partition(b" ")
     return int(number), json.loads(entry)
-
-
-def _write(fd: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
-
-
-def _sync_directory(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _lock(directory: Path) -> int:
