@@ -19,15 +19,16 @@ from insula.governance.fairness.overview import Lent
 from insula.governance.ledger import Budget, Ledgers, TenantPool
 from insula.governance.policy import Held, PolicySet
 from insula.governance.stores.build import build_store
+from insula.governance.stores.contract import Line
 from insula.kernel.clock import Clock
-from insula.kernel.errors import EnforcementUnavailable, NotFound
+from insula.kernel.errors import NotFound
 from insula.kernel.ids import TenantId
 from insula.models import Endpoint, Kind
 from insula.storage import ControlDatabase
 from insula.tenancy import Registry, Tenant, TenantState, preset
 from insula.usage import Recorder
 from insula.usage.adapters.sql import SqlBooks
-from insula.wiring.metering import Hours, Metering, Records, hours_of, name_of
+from insula.wiring.metering import Metering, Records, lines_of, name_of
 
 _log = structlog.get_logger()
 _SWEEP_S = 1.0
@@ -64,11 +65,9 @@ class Governing:
         self._today: tuple[int, date] = (0, date.min)
         self._places: dict[str, tuple[str, str]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._gateways = gateways
-        self._store_lost = False
         self.limits = build_store(
             limits_store, clock=clock, limits_for=self.limits_for, metered=self._metered, pool_of=self._pool,
-            gateways=gateways, seed=self._seed, on_lost=self._on_lost, on_debt=_warn_of_debt, remember=home,
+            gateways=gateways, books=self._used_until, on_debt=_warn_of_debt, remember=home,
         )  # fmt: skip
         self.governor = self.limits if isinstance(self.limits, Governor) else None
         self.metering = Metering(self.governor, self.records, clock) if self.governor else None
@@ -147,6 +146,7 @@ class Governing:
         """Know what every level with a budget or a policy used this month. Before the first call."""
         if not isinstance(self.limits, Governor):
             await self.limits.start()
+            self.limits.recall(await self.records.ended_lately(self.clock.now()))
         if self.metering is None:
             return
         budgeted = set(self.set_limits.budgeted(self.clock.now()))
@@ -242,21 +242,9 @@ class Governing:
             fail_open_seconds=0.0 if isinstance(self.limits, Governor) else self.limits.fail_open_s,
         )
 
-    async def _seed(self, level: str) -> Hours:
-        """Tell the shared store what a level used before it counted.
-
-        The records are those of this platform alone: after a loss they would say too little.
-        """
-        if self._store_lost and self._gateways > 1:
-            raise EnforcementUnavailable(
-                "the store of limits was lost, and the usage records of the other gateways are not here",
-                hint="restore the store's data, or lift the budget until the operator has",
-                retry_after_s=60,
-            )
-        return hours_of(level, await self.records.this_month(self.clock.now()))
-
-    def _on_lost(self) -> None:
-        self._store_lost = True
+    async def _used_until(self, until: float) -> list[Line]:
+        """Say for the shared store what every level used in a month, up to when this gateway met it."""
+        return list(lines_of(await self.records.this_month(until)))
 
     def _metered(self, level: str) -> bool:
         return bool(self.policies) and (

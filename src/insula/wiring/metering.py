@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from functools import reduce
 
-from insula.governance import PLATFORM, Governor
+from insula.governance import PLATFORM, Amounts, Governor, Scope
 from insula.governance.quota.meter import HOUR_S, NOTHING, Use, day_of
+from insula.governance.stores.contract import Ended, Line
 from insula.kernel.clock import Clock
 from insula.usage import Recorder, Spent
 from insula.usage.adapters.sql import SqlBooks
+
+_REMEMBERED_S, _MOST = 4_200.0, 20_000
+"""A store holds a call for ten minutes, and knows for an hour more that nobody ended it."""
 
 Hours = list[tuple[int, Use]]
 """Use by the hour, counted since the epoch."""
@@ -28,6 +32,21 @@ class Records:
         """Return what was used this month up to a moment; every call that ended by then is in it."""
         await self._recorder.flush()
         return await asyncio.to_thread(self._books.spent, month_began(until), until)
+
+    async def ended_lately(self, now: float) -> list[Ended]:
+        """Return the calls that a store may still hold though they ended here."""
+        await self._recorder.flush()
+        calls = await asyncio.to_thread(self._books.concluded, now - _REMEMBERED_S, _MOST)
+        return [
+            Ended(
+                Scope(call.tenant, call.app or None, call.agent or None),
+                call.request_id,
+                Amounts(
+                    0, call.quota_tokens, call.input_quota_tokens, call.output_quota_tokens, call.cost_nanousd
+                ),
+            )
+            for call in calls
+        ]
 
     async def used(self, levels: Iterable[str], until: float) -> dict[str, Use]:
         """Return what levels used this month up to a moment."""
@@ -96,6 +115,14 @@ def hours_of(level: str, rows: Iterable[Spent]) -> Hours:
         for row in rows
         if level == PLATFORM or (row.tenant == tenant and app in ("", row.app) and agent in ("", row.agent))
     ]
+
+
+def lines_of(rows: Iterable[Spent]) -> Iterator[Line]:
+    """Yield what each row adds to each level above it."""
+    for row in rows:
+        use = Use(row.quota_tokens, row.cost_nanousd, row.calls)
+        for _, level in Scope(row.tenant, row.app or None, row.agent or None).levels():
+            yield Line(level, row.hour, use)
 
 
 def total(uses: Iterable[Use]) -> Use:

@@ -98,21 +98,29 @@ def test_idle_levels_are_forgotten_and_busy_ones_are_not(shared_server: Any) -> 
             Address.parse(shared_server.address), lambda key: limits.get(key, Limits()), now_us=lambda: now
         )
         await store.start()
-        for tenant in ("idle", "debt", "paid", "busy"):
+        for tenant in ("idle", "used", "debt", "paid", "busy"):
             await store.reserve(Scope(tenant), tenant, Need.tokens(1))
-        for tenant in ("idle", "debt", "paid"):
+        store.cancel("idle")
+        for tenant in ("used", "debt", "paid"):
             store.settle(tenant, Amounts(0, 10_000, 0, 0, 5))
         await store._outgoing.drained()
-        now += 60_000_000
-        cursor = b"0"
-        for _ in range(50):
-            cursor = await store.exchange.tidy(cursor)
-            if cursor == b"0":
-                break
         wire = store.exchange.link.wire
         assert wire is not None
-        kept = set(await wire.ask(b"KEYS", b"insula:{0}:l:*"))  # type: ignore[call-overload]
-        assert kept == {b"insula:{0}:l:" + name for name in (b"*", b"debt", b"paid", b"busy")}
+
+        async def left() -> set[bytes]:
+            cursor = b"0"
+            for _ in range(50):
+                cursor = await store.exchange.tidy(cursor)
+                if cursor == b"0":
+                    break
+            keys = await wire.ask(b"KEYS", b"insula:{0}:l:*")
+            assert isinstance(keys, list)
+            return {key.removeprefix(b"insula:{0}:l:") for key in keys}
+
+        now += 60_000_000
+        assert await left() == {b"*", b"used", b"debt", b"paid", b"busy"}
+        now += 41 * 86_400_000_000
+        assert await left() == {b"*", b"busy"}, "what was used in another month is in no budget"
         await store.stop()
 
     asyncio.run(test())

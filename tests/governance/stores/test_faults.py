@@ -16,6 +16,7 @@ import pytest
 from insula.governance import PLATFORM, Amounts, Hard, Limits, Need, Scope, used_tokens
 from insula.governance.quota.meter import Use
 from insula.governance.stores.address import Address
+from insula.governance.stores.contract import Line
 from insula.governance.stores.valkey import ValkeyStore
 from insula.kernel.errors import EnforcementUnavailable, LimitError, RateLimited
 
@@ -81,9 +82,8 @@ def test_while_the_store_is_away_budgets_fail_closed_and_rates_to_a_share(server
 def test_a_store_that_comes_back_empty_gives_nothing_twice(servers: Any) -> None:
     async def test() -> None:
         server = servers()
-        lost: list[bool] = []
         limits = {"acme": Limits(tpm=60, in_flight=50)}
-        async with gateway(server, limits, gateways=2, on_lost=lambda: lost.append(True)) as store:
+        async with gateway(server, limits, gateways=2) as store:
             before = await admitted(store, ACME, 40, tag="before")
             assert len(before) == 40
             for rid in before[:20]:
@@ -94,7 +94,7 @@ def test_a_store_that_comes_back_empty_gives_nothing_twice(servers: Any) -> None
             assert len(alone) == 25  # half of what may be in flight
             server.start()
             await until(lambda: store.connected)
-            assert lost == [True] and store.outages.store_lost == 1
+            assert store.outages.store_lost == 1
             await store._outgoing.drained()
             after = await admitted(store, ACME, 50, tag="after")
             assert after == [], "the burst was used before, and what ran alone is a debt"
@@ -116,14 +116,14 @@ def test_budgets_of_an_empty_store_wait_for_the_books(servers: Any) -> None:
         told = asyncio.Event()
         books = {"acme": [(0, Use(0, 0, 0))]}
 
-        async def seed(key: str) -> list[tuple[int, Use]]:
+        async def read(_until: float) -> list[Line]:
             await told.wait()
             if not books:
                 raise OSError("no books")
-            return books.get(key, [])
+            return [Line(key, hour, use) for key, rows in books.items() for hour, use in rows]
 
         limits = {"acme": Limits(tokens_per_month=1_000)}
-        async with gateway(server, limits, seed=seed) as store:
+        async with gateway(server, limits, books=read) as store:
             told.set()
             (await store.reserve(ACME, "one", Need.tokens(400))).hard  # noqa: B018
             store.settle("one", used_tokens(400))
@@ -139,6 +139,7 @@ def test_budgets_of_an_empty_store_wait_for_the_books(servers: Any) -> None:
             with pytest.raises(EnforcementUnavailable):
                 await store.reserve(ACME, "two", Need.tokens(1))
             books["acme"] = [(hour, Use(400, 0, 1))]
+            await until(lambda: store._books.told)
             with pytest.raises(RateLimited) as full:
                 await store.reserve(ACME, "three", Need.tokens(301))
             assert full.value.details["used"] == "400"
@@ -246,10 +247,10 @@ def test_cut_connections_lose_nothing_and_count_nothing_twice(servers: Any) -> N
         limits = {PLATFORM: Limits(tpm=10**6), "acme": Limits(tpm=10**6, in_flight=1_000, rpm=10**5)}
         booked: list[int] = []
 
-        async def books(_key: str) -> list[tuple[int, Use]]:
-            return [(int(time.time()) // 3_600, Use(sum(booked), 0, len(booked)))]
+        async def books(_until: float) -> list[Line]:
+            return [Line("acme", int(time.time()) // 3_600, Use(sum(booked), 0, len(booked)))]
 
-        async with gateway(server, limits, seed=books, metered=lambda key: key == "acme") as store:
+        async with gateway(server, limits, books=books, metered=lambda key: key == "acme") as store:
             done = asyncio.Event()
 
             async def cut() -> None:

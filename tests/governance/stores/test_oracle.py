@@ -13,6 +13,7 @@ from insula.governance.quota.level import BUDGETS, RATES
 from insula.governance.quota.limits import BOUNDS
 from insula.governance.quota.meter import Use
 from insula.governance.stores.address import Address
+from insula.governance.stores.contract import Line
 from insula.governance.stores.record import read_level
 from insula.governance.stores.valkey import ValkeyStore
 from insula.kernel.errors import LimitError
@@ -95,7 +96,7 @@ class Pair:
             lambda: self.now,
             self.limits_for,
             wall_s=lambda: self.now / 1e6,
-            metered=METERED.__contains__,
+            metered=lambda _key: True,
             on_expiry=expiry,
         )
         self.rows: dict[str, list[tuple[int, Use]]] = {}
@@ -103,7 +104,7 @@ class Pair:
             Address.parse(address),
             self.limits_for,
             metered=METERED.__contains__,
-            seed=self.seed,
+            books=self.books,
             on_expiry=expiry,
             prefix=prefix,
             now_us=lambda: self.now,
@@ -113,19 +114,18 @@ class Pair:
     def limits_for(self, key: str) -> Limits:
         return self.limits.get(key, Limits())
 
-    async def seed(self, key: str) -> list[tuple[int, Use]]:
-        return self.rows.get(key, [])
+    async def books(self, _until: float) -> list[Line]:
+        return [Line(key, hour, use) for key, rows in self.rows.items() for hour, use in rows]
 
     def load(self) -> None:
         for key, rows in self.rows.items():
             name = ("tenant", "application", "agent")[key.count("/")] if key != PLATFORM else "platform"
-            if self.limits_for(key).budgeted or key in METERED:
-                self.oracle.load(name, key, rows)
+            self.oracle.load(name, key, rows)
 
     async def step(self, op: dict[str, Any]) -> tuple[Any, Any]:
         self.now = op["at"]
         mine, theirs = self.step_oracle(op), await self.step_store(op)
-        while self.store._outgoing or self.store._books:
+        while self.store._outgoing:
             await asyncio.sleep(0)
         return mine, theirs
 
@@ -282,8 +282,7 @@ def changed(chance: random.Random, limits: Limits) -> Limits:
     if "in_flight" in figures:
         figures["in_flight"] = max(1, int(figures["in_flight"]) - chance.randint(0, 1))
     extra = chance.choice(["rpm", "tpm", "output_tpm", "tokens_per_day"])
-    if extra != "tokens_per_day" or limits.budgeted:
-        figures.setdefault(extra, chance.randint(5, 500))
+    figures.setdefault(extra, chance.randint(5, 500) * (30 if extra == "tokens_per_day" else 1))
     return Limits(**figures)  # type: ignore[arg-type]
 
 

@@ -145,6 +145,18 @@ class Meter:
                 del windows[next(iter(windows))]
 
 
+def windows_of(rows: Iterable[tuple[int, Use]]) -> tuple[dict[int, Use], ...]:
+    """Return the sums of the latest hours, days and months of ``rows``, by number, oldest first."""
+    hours: dict[int, Use] = {}
+    days: dict[int, Use] = {}
+    months: dict[int, Use] = {}
+    for hour, use in rows:
+        _count(hours, hour, use)
+        _count(days, day_of(hour), use)
+        _count(months, month_of(hour), use)
+    return tuple(dict(sorted(windows.items())[-_KEPT:]) for windows in (hours, days, months))
+
+
 def _count(windows: dict[int, Use], number: int, use: Use) -> None:
     windows[number] = windows.get(number, NOTHING).plus(use)
 

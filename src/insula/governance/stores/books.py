@@ -1,104 +1,97 @@
-"""What was used before the store counted is in the books: they are read once for each level with a budget.
+"""What gateways used before the store counted: each tells it once, from its usage records.
 
-A level that the store does not know admits nothing until then. What ended before the books were read is in
-them, what ends later is counted by the store; the moment decides, by the store's clock.
+The store counts every call of a gateway from the moment the two met, budget or not. So what a level used is
+what its calls used since, and what the records of every gateway say of the time before. A level with a budget
+admits nothing until so many gateways have told as there are said to be.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable, Iterator
+from typing import Final
 
 import structlog
 
-from insula.governance.quota.meter import HOUR_S, Meter, Use
-from insula.governance.stores.exchange import Code, Exchange
-from insula.governance.stores.fallback import unavailable
-from insula.governance.stores.known import Known
-from insula.governance.stores.record import write_meter
+from insula.governance.quota.meter import Use
+from insula.governance.stores.contract import Line, ReadBooks
+from insula.governance.stores.exchange import Exchange
+from insula.governance.stores.membership import Membership
+from insula.governance.stores.record import write_windows
+from insula.governance.stores.wire import ReplyError
 
 _log = structlog.get_logger()
-_HOUR_US = HOUR_S * 1_000_000
-
-Rows = Iterable[tuple[int, Use]]
-Seed = Callable[[str], Awaitable[Rows]]
-"""Reads what a level used, ``(hour, use)``. Every call that ended by now must be in it."""
+_AT_ONCE: Final = 200
+_PAUSE_S: Final = 1.0
 
 
-async def no_books(_key: str) -> Rows:
+async def no_books(_until: float) -> Iterable[Line]:
     """Nothing was used."""
     return ()
 
 
 class Books:
-    """Sows what the books say, one level at a time, however many calls wait for it."""
+    """Tells the store what the books say, and tries again until it has it."""
 
-    def __init__(self, exchange: Exchange, known: Known, seed: Seed) -> None:
+    def __init__(self, exchange: Exchange, membership: Membership, read: ReadBooks) -> None:
         self._exchange = exchange
-        self._known = known
-        self._seed = seed
-        self._under_way: dict[str, asyncio.Task[bool]] = {}
+        self._membership = membership
+        self._read = read
+        self._telling: asyncio.Task[None] | None = None
+        self._attempt: asyncio.Future[None] | None = None
+        self.told = False
 
-    def __len__(self) -> int:
-        return len(self._under_way)
+    def tell(self) -> None:
+        """There is a store that may not have the books: tell it, in the background."""
+        self.stop()
+        self.told = False
+        self._attempt = asyncio.get_running_loop().create_future()
+        self._telling = asyncio.create_task(self._keep_telling(), name="limits-books")
 
-    def sow(self, keys: Iterable[str]) -> asyncio.Future[list[bool]]:
-        """Tell the store what the books say of these levels; whether each was told, or the store is away.
-
-        Raises ``EnforcementUnavailable`` if the books cannot be read.
-        """
-        return asyncio.gather(*(self._one(key) for key in keys))
-
-    def adjust(self, key: str) -> None:
-        """Tell the store of a level's new limits; of its books too, if it now needs them."""
-
-        def take(reply: object) -> None:
-            found = self._exchange.read(reply)
-            if found is not None and found[0] == Code.UNREAD:
-                self._one(key)
-            elif found is not None and found[0] == Code.DONE:
-                self._known.learn_one(key, found[2] if len(found) > 2 else None)
-
-        if self._exchange.up:
-            self._exchange.adjust(key, b"", take)
+    def attempt(self) -> asyncio.Future[None]:
+        """Return what is done when the books were told, or could not be for now."""
+        if self._attempt is None:
+            self._attempt = asyncio.get_running_loop().create_future()
+            self._attempt.set_result(None)
+        return asyncio.shield(self._attempt)
 
     def stop(self) -> None:
-        """Read no more."""
-        for task in self._under_way.values():
-            task.cancel()
+        """Tell no more."""
+        if self._telling is not None:
+            self._telling.cancel()
+        self._tried()
 
-    def _one(self, key: str) -> asyncio.Task[bool]:
-        task = self._under_way.get(key)
-        if task is None:
-            task = self._under_way[key] = asyncio.ensure_future(self._read(key))
-            task.add_done_callback(lambda task: self._end(key, task))
-        return task
+    async def _keep_telling(self) -> None:
+        while self._exchange.up and not self.told:
+            try:
+                await self._tell()
+                self.told = True
+            except (ConnectionError, ReplyError):
+                pass  # heard of elsewhere; the next connection begins anew
+            except Exception as error:
+                _log.warning("limits_books_unread", error=str(error)[:200])
+            self._tried()
+            if not self.told:
+                await asyncio.sleep(_PAUSE_S)
 
-    def _end(self, key: str, task: asyncio.Task[bool]) -> None:
-        del self._under_way[key]
-        if not task.cancelled():
-            task.exception()  # whoever waits has it too; after a mere change of limits nobody does
+    async def _tell(self) -> None:
+        gateway = self._membership.gateway
+        if await self._exchange.joined(gateway):
+            return
+        lines = await self._read(self._membership.until)
+        written = await asyncio.to_thread(lambda: list(_written(lines)))
+        for at in range(0, len(written), _AT_ONCE):
+            await self._exchange.tell_books(gateway, written[at : at + _AT_ONCE])
+        await self._exchange.join(gateway)
 
-    async def _read(self, key: str) -> bool:
-        read_us = self._exchange.moment_us()
-        try:
-            rows = await self._seed(key)
-        except Exception as error:
-            _log.warning("limits_books_unread", level=key, error=str(error)[:200])
-            raise unavailable("what was used so far cannot be read from the books") from error
-        meter = Meter(read_us // _HOUR_US)
-        meter.load(rows)
-        told: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+    def _tried(self) -> None:
+        if self._attempt is not None and not self._attempt.done():
+            self._attempt.set_result(None)
 
-        def take(reply: object) -> None:
-            found = self._exchange.read(reply)
-            sown = found is not None and found[0] == Code.DONE
-            if found is not None and sown:
-                self._known.learn_one(key, found[2])
-            if not told.done():
-                told.set_result(sown)
 
-        if not self._exchange.up:
-            return False
-        self._exchange.adjust(key, write_meter(meter, read_us), take)
-        return await told
+def _written(lines: Iterable[Line]) -> Iterator[tuple[bytes, bytes]]:
+    by_level: dict[str, list[tuple[int, Use]]] = {}
+    for level, hour, use in lines:
+        by_level.setdefault(level, []).append((hour, use))
+    for level, rows in by_level.items():
+        yield level.encode(), write_windows(rows)

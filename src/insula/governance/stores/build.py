@@ -14,7 +14,7 @@ from insula.kernel.clock import Clock
 from insula.kernel.errors import Misconfigured
 
 if TYPE_CHECKING:
-    from insula.governance.stores.books import Seed
+    from insula.governance.stores.contract import ReadBooks
     from insula.governance.stores.shards import ShardedStore
     from insula.governance.stores.valkey import ValkeyStore
 
@@ -27,8 +27,7 @@ def build_store(
     metered: Callable[[str], bool],
     pool_of: Callable[[str], Pool | None],
     gateways: int = 1,
-    seed: Seed | None = None,
-    on_lost: Callable[[], None] = lambda: None,
+    books: ReadBooks | None = None,
     on_debt: Callable[[str, int], None] = lambda _level, _tokens: None,
     remember: Path | None = None,
 ) -> Governor | ValkeyStore | ShardedStore:
@@ -54,7 +53,7 @@ def build_store(
         )
     from insula.governance.stores.address import Address
     from insula.governance.stores.books import no_books
-    from insula.governance.stores.shards import ShardedStore
+    from insula.governance.stores.shards import ShardedStore, books_of
     from insula.governance.stores.valkey import ValkeyStore
 
     addresses = [Address.parse(part.strip()) for part in limits_store.split(",")]
@@ -65,8 +64,7 @@ def build_store(
             gateways=gateways,
             metered=metered,
             divided=lambda tenant: pool_of(tenant) is not None,
-            seed=seed or no_books,
-            on_lost=on_lost,
+            books=books_of(number, len(addresses), books or no_books),
             remember=None if remember is None else remember / f"limits-store-{number}",
             prefix=f"insula:{{{number}}}:",
             shards=len(addresses),

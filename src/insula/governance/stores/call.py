@@ -80,17 +80,18 @@ class Call:
 class Note:
     """What the store must be told of a call: how far it is, or that it ended. Kept until acknowledged.
 
-    ``told_us`` is when it left last. One that ended names the moment by the store's clock.
+    ``told_us`` is when it left last. ``booked``: it ended before this gateway met the store, so that its
+    use is in the books.
     """
 
-    __slots__ = ("call", "ended_us", "failures", "name", "stale", "told_us", "used", "what")
+    __slots__ = ("booked", "call", "failures", "name", "stale", "told_us", "used", "what")
 
-    def __init__(self, call: Call, what: What, used: Amounts, ended_us: int) -> None:
+    def __init__(self, call: Call, what: What, used: Amounts) -> None:
         self.call = call
         self.name = call.name
         self.what: What = what
         self.used = used
-        self.ended_us = ended_us
+        self.booked = False
         self.told_us: int | None = None
         self.stale = False
         self.failures = 0

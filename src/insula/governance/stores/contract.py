@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Protocol, TypeAlias, TypeVar
+from collections.abc import Awaitable, Callable, Iterable
+from typing import NamedTuple, Protocol, TypeAlias, TypeVar
 
 from insula.governance.quota.limits import Limits
 from insula.governance.quota.meter import Use, Window
@@ -14,6 +15,26 @@ from insula.governance.scope import Scope
 T = TypeVar("T")
 Soon: TypeAlias = T | asyncio.Future[T]
 """An answer, or the promise of one: counters in this process answer at once."""
+
+
+class Line(NamedTuple):
+    """What a level used in one hour, counted since the epoch."""
+
+    level: str
+    hour: int
+    use: Use
+
+
+ReadBooks = Callable[[float], Awaitable[Iterable[Line]]]
+"""Reads what every level used this month up to a moment: every call that ended by then, and no other."""
+
+
+class Ended(NamedTuple):
+    """A call that ended, by the usage records."""
+
+    scope: Scope
+    rid: str
+    used: Amounts
 
 
 class Reserved(Protocol):

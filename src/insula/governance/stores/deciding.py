@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -11,7 +10,7 @@ from insula.governance.quota.refusal import explain
 from insula.governance.stores.books import Books
 from insula.governance.stores.call import Call, State
 from insula.governance.stores.exchange import Code, Exchange
-from insula.governance.stores.fallback import Fallback, Outages, unavailable
+from insula.governance.stores.fallback import RETRY_AFTER_S, Fallback, Outages, unavailable
 from insula.governance.stores.known import Known
 from insula.governance.stores.record import read_hard
 from insula.governance.stores.telling import Telling
@@ -72,19 +71,15 @@ class Deciding:
         elif found is not None and code is Code.REFUSED:
             self._known.learn(call.route, found[2:])
             self.refuse(call, self._explain(call, found[1]))
-        elif found is not None and code is Code.UNREAD and call.tries < _TRIES:
-            self._read_books(call, [call.route.levels[number - 1][1] for number in found[2:]])
-        elif (
-            (code is Code.LATE or isinstance(reply, ReplyError)) and call.tries < _TRIES and self._exchange.up
-        ):
+        elif found is not None and code is Code.UNREAD:
+            self._wait_for_books(call, found[2])
+        elif (code is Code.LATE or isinstance(reply, ReplyError)) and self._may_ask_again(call):
             self.ask(call)
         else:
             self._withdraw(call)
 
-    def _worth_another(self, call: Call, code: Code | None, reply: object) -> bool:
-        """Whether the store is there, and may answer better when asked again."""
-        again = code is Code.LATE or isinstance(reply, ReplyError)
-        return again and call.tries < _TRIES and self._exchange.up
+    def _may_ask_again(self, call: Call) -> bool:
+        return call.tries < _TRIES and self._exchange.up
 
     def _admit(self, call: Call, found: list[Any]) -> None:
         self._known.learn(call.route, found[3:])
@@ -107,15 +102,14 @@ class Deciding:
         except StopIteration:  # the records say otherwise: the limits were changed meanwhile
             return unavailable("limits are being changed")
 
-    def _read_books(self, call: Call, keys: list[str]) -> None:
-        def then(done: asyncio.Future[list[bool]]) -> None:
-            error = None if done.cancelled() else done.exception()
-            if isinstance(error, InsulaError):
-                self.close(call, error)
-            else:
-                self.ask(call)
-
-        self._books.sow(keys).add_done_callback(then)
+    def _wait_for_books(self, call: Call, told: int) -> None:
+        """The store was not told yet what some gateways used before; ``told`` is by how many it was."""
+        if not self._books.told and call.tries < _TRIES:
+            self._books.attempt().add_done_callback(lambda _done: self.ask(call))
+        elif not self._books.told:
+            self.close(call, unavailable("what was used so far cannot be read from the usage records"))
+        else:
+            self.close(call, _untold(told))
 
     def _withdraw(self, call: Call) -> None:
         """No answer came: whatever the store made of it is taken back, and this gateway decides alone."""
@@ -145,3 +139,11 @@ class Deciding:
         call.name = call.rid.encode() + b"~alone"
         call.registered = False
         call.admit(grant.hard, State.LOCAL)
+
+
+def _untold(told: int) -> EnforcementUnavailable:
+    return EnforcementUnavailable(
+        f"only {told} of the gateways that share limits have told what they used before",
+        hint="operator: start the others, or set INSULA_GATEWAYS to how many there are",
+        retry_after_s=RETRY_AFTER_S,
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import IntEnum
 from typing import Any
 
@@ -20,11 +20,13 @@ from insula.governance.stores.scripts import (
     ADJUST,
     EXPIRE,
     EXTEND,
+    JOIN,
     LEND,
     LOAD,
     REGISTER,
     RESERVE,
     SETTLE,
+    TELL,
     TIDY,
     Script,
 )  # fmt: skip
@@ -32,6 +34,7 @@ from insula.governance.stores.wire import GONE, OnReply, ReplyError, Wire, bulk
 
 _log = structlog.get_logger()
 _LOOKED_AT = 100
+_BOOKS_S = 40 * 24 * 3_600
 _STEP_US = 1_000_000
 
 
@@ -67,7 +70,6 @@ class Exchange:
         self._clock_us = clock_us
         self._now_us = now_us
         self._offset_us = 0
-        self._latest_us = 0
         self._prefix = prefix
         self._calls = prefix + b"c:"
         self.ground_key = prefix + b"m"
@@ -82,14 +84,6 @@ class Exchange:
     def server_us(self) -> int:
         """The store's clock, as well as it is known here: microseconds since the epoch."""
         return self._now_us() if self._now_us else self._clock_us() + self._offset_us
-
-    def moment_us(self) -> int:
-        """Name this moment by the store's clock. Its small corrections never change the order of moments."""
-        now = self.server_us()
-        if self._now_us is None and now <= self._latest_us < now + _STEP_US:
-            now = self._latest_us + 1
-        self._latest_us = now
-        return now
 
     def set_clock(self, server_us: int) -> None:
         """The store's clock stood at ``server_us`` when it answered: some time ago, who knows how long.
@@ -127,7 +121,7 @@ class Exchange:
 
     def settle(self, note: Note, take: OnReply) -> None:
         """Tell how far a call is, or that it ended."""
-        figures = (write_used(note.used), b"%d" % note.ended_us, b"%d" % MARK_MS)
+        figures = (write_used(note.used), b"%d" % note.booked, b"%d" % MARK_MS)
         self._wire.send(
             SETTLE.head(3 + len(note.call.route.levels), 7)
             + self._keys(note.call, note.name)
@@ -150,15 +144,41 @@ class Exchange:
             take,
         )
 
-    def adjust(self, key: str, meter: bytes, take: OnReply) -> None:
-        """Tell of a level's limits, and of what the books say of it."""
+    def adjust(self, key: str, take: OnReply) -> None:
+        """Tell of a level's limits."""
         self._wire.send(
-            ADJUST.head(2, 4)
+            ADJUST.head(2, 3)
             + bulk(self.ground_key, self._known.key(key))
             + self._ground()
-            + bulk(self._known.written(key), meter),
+            + bulk(self._known.written(key)),
             take,
         )
+
+    async def joined(self, gateway: bytes) -> bool:
+        """Return whether a gateway told its books. Raises ``ConnectionError`` or ``ReplyError``."""
+        return bool((await self._join(gateway, b"1"))[2])
+
+    async def join(self, gateway: bytes) -> None:
+        """A gateway told all of its books. Raises ``ConnectionError`` or ``ReplyError``."""
+        await self._join(gateway, b"")
+
+    async def tell_books(self, gateway: bytes, levels: Iterable[tuple[bytes, bytes]]) -> None:
+        """Tell what a gateway used, by level. Raises ``ConnectionError`` or ``ReplyError``."""
+        words = [word for level in levels for word in level]
+        keys = bulk(self.ground_key, self._prefix + b"b:" + gateway.hex().encode())
+        await self._sure(TELL.head(2, 3 + len(words)) + keys, b"%d" % _BOOKS_S, *words)
+
+    async def _join(self, gateway: bytes, only_ask: bytes) -> list[Any]:
+        keys = bulk(self.ground_key, self._prefix + b"b")
+        return await self._sure(JOIN.head(2, 4) + keys, gateway.hex().encode(), only_ask)
+
+    async def _sure(self, head: bytes, *figures: bytes) -> list[Any]:
+        if not self.up:
+            raise GONE
+        found = self.read(await self._wire.run(head + self._ground() + bulk(*figures)))
+        if found is None or found[0] != Code.DONE:
+            raise GONE
+        return found
 
     async def expire(self) -> tuple[list[str], bool]:
         """End overdue calls; their ids, and whether there may be more."""

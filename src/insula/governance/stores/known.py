@@ -38,8 +38,10 @@ class Known:
         prefix: bytes,
         limits_for: Callable[[str], Limits],
         metered: Callable[[str], bool],
+        gateways: int = 1,
         shards: int = 1,
     ) -> None:
+        self._gateways = gateways
         self._shards = shards
         self._prefix = prefix
         self._limits_for = limits_for
@@ -62,10 +64,10 @@ class Known:
 
     def written(self, key: str) -> bytes:
         """Return the limits of a level for the scripts."""
-        limits, metered = self.limits(key), self.metered(key)
+        limits = self.limits(key)
         if key == PLATFORM and self._shards > 1:
             return write_leased(limits, self._shards)
-        return write_limits(limits, metered=metered)
+        return write_limits(limits, self._gateways if limits.budgeted or self.metered(key) else 0)
 
     def key(self, key: str) -> bytes:
         """Return the key of a level in the store."""

@@ -74,7 +74,7 @@ class Lease:
         want = [max(held + some, few) for held, some, few in zip(pending, need, wanted, strict=True)]
         name = b"%d:%b" % (self._number, ground.generation)
         lent = await self._home.lend(
-            write_limits(limits, metered=False), name, version, used, left, _FOUR.pack(*want), b"%d" % TTL_US
+            write_limits(limits, books=0), name, version, used, left, _FOUR.pack(*want), b"%d" % TTL_US
         )
         if lent is None or lent[0] != Code.DONE:
             return False

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import structlog
 
 from insula.governance.stores.address import Address
+from insula.governance.stores.membership import Membership
 from insula.governance.stores.record import Ground
 from insula.governance.stores.scripts import HELLO, LOAD
 from insula.governance.stores.wire import GONE, ReplyError, Wire, bulk
@@ -30,19 +29,23 @@ _LATEST_S: Final = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Contact:
-    """What was found when the connection came up."""
+    """What was found when the connection came up.
+
+    The server ``changed``; the counters that were known are ``lost``; this store was ``met`` just now.
+    """
 
     ground: Ground
     now_us: int
     changed: bool
     lost: bool
+    met: bool
 
 
 class Link:
     """Connects, and connects again, until stopped.
 
-    ``on_up`` is called when commands may be sent, ``on_down`` when they no longer may. The file ``remember``
-    keeps the generation met last, so that the next process knows it too.
+    ``on_up`` is called when commands may be sent, ``on_down`` when they no longer may. ``membership`` knows
+    the generation met last.
     """
 
     def __init__(
@@ -51,7 +54,7 @@ class Link:
         ground_key: bytes,
         *,
         timeout_s: float,
-        remember: Path | None,
+        membership: Membership,
         clock: Callable[[], bytes],
         on_up: Callable[[Contact], None],
         on_down: Callable[[], None],
@@ -61,8 +64,7 @@ class Link:
         self.ground: Ground | None = None
         self._ground_key = ground_key
         self._timeout_s = timeout_s
-        self._remember = remember
-        self._known = _remembered(remember)
+        self._membership = membership
         self._clock = clock
         self._on_up = on_up
         self._on_down = on_down
@@ -130,25 +132,18 @@ class Link:
             await wire.run(LOAD)
         run = _run_id(await wire.ask(b"INFO", b"server"))
         found = await wire.run(
-            HELLO.head(1, 4) + bulk(self._ground_key, token_bytes(16), self._known or b"", run, self._clock())
+            HELLO.head(1, 4)
+            + bulk(self._ground_key, token_bytes(16), self._membership.generation or b"", run, self._clock())
         )
         assert isinstance(found, list)
         raw, now_us, lost = found
         ground = Ground.read(raw)
         before, self.ground = self.ground, ground
-        if self._known != ground.generation:
-            self._known = ground.generation
-            if self._remember is not None:
-                self._remember.write_text(ground.generation.hex() + "\n")
+        met = self._membership.generation != ground.generation
+        if met:
+            self._membership.meet(ground.generation)
         changed = before is None or before.run != ground.run or before.epoch != ground.epoch
-        return Contact(ground, now_us, changed or bool(lost), bool(lost))
-
-
-def _remembered(file: Path | None) -> bytes | None:
-    if file is None or not file.is_file():
-        return None
-    text = file.read_text().strip()
-    return bytes.fromhex(text) if re.fullmatch("[0-9a-f]{32}", text) else None
+        return Contact(ground, now_us, changed or bool(lost), bool(lost), met)
 
 
 def _run_id(info: object) -> bytes:

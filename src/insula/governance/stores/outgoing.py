@@ -55,7 +55,7 @@ class Outgoing:
         """Whether nothing new should be admitted."""
         return len(self._notes) >= MOST
 
-    def tell(self, call: Call, what: What, ended_us: int, *, up: bool) -> None:
+    def tell(self, call: Call, what: What, *, up: bool) -> None:
         """Note how far a call is. Progress that overtakes progress under way leaves when that is done."""
         note = self._notes.get(call.name)
         if note is not None and note.final:
@@ -66,9 +66,14 @@ class Outgoing:
                 note.stale = True
                 return
         else:
-            note = self._notes[call.name] = Note(call, what, call.used, ended_us)
+            note = self._notes[call.name] = Note(call, what, call.used)
         if up:
             self.transmit(note)
+
+    def book(self) -> None:
+        """What has ended by now is in the books."""
+        for note in self._notes.values():
+            note.booked = note.booked or note.final
 
     def transmit(self, note: Note) -> None:
         """Send a note, and remember when."""

@@ -9,7 +9,7 @@ in process.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,7 +18,7 @@ from insula.governance.quota.budget import Budget
 from insula.governance.quota.grant import Expiry
 from insula.governance.quota.level import RATES, Level
 from insula.governance.quota.limits import Limits
-from insula.governance.quota.meter import HOUR_S, Meter, Use, month_of
+from insula.governance.quota.meter import HOUR_S, Meter, Use, windows_of
 from insula.governance.quota.need import Amounts, Hard, Need
 from insula.kernel.money import NANO_USD
 
@@ -30,12 +30,13 @@ _LIMITS = struct.Struct("<16d")
 _HELD = struct.Struct("<4d")
 _USED = struct.Struct("<5d")
 _HARD = struct.Struct("<3d")
-_LEVEL = struct.Struct("<30d")
-_METER = struct.Struct("<15d")
+_LEVEL = struct.Struct("<36d")
+_RESTS = struct.Struct("<9d")
 _ENTRY = struct.Struct("<5d")
 _COUNT = struct.Struct("<d")
-_GROUND = struct.Struct("<16s3d")
+_GROUND = struct.Struct("<16s4d")
 _SLOTS, _TOKENS, _DOLLARS, _NANOS, _MEAN, _EPOCH = range(24, 30)
+_HOUR, _COUNTED = 31, 32
 _HOUR_US = HOUR_S * 1_000_000
 
 
@@ -47,12 +48,14 @@ class Ground:
     epoch: int
     lost_us: int
     lost_epoch: int
+    joined: int
     run: bytes
 
     @classmethod
     def read(cls, raw: bytes) -> Ground:
-        generation, epoch, lost, lost_epoch = _GROUND.unpack_from(raw)
-        return cls(generation, int(epoch), int(lost), int(lost_epoch), raw[_GROUND.size :])
+        generation, *figures = _GROUND.unpack_from(raw)
+        epoch, lost, lost_epoch, joined = map(int, figures)
+        return cls(generation, epoch, lost, lost_epoch, joined, raw[_GROUND.size :])
 
 
 def write_need(need: Need, ttl_us: int, expiry: Expiry) -> bytes:
@@ -66,8 +69,11 @@ def write_need(need: Need, ttl_us: int, expiry: Expiry) -> bytes:
     )  # fmt: skip
 
 
-def write_limits(limits: Limits, *, metered: bool) -> bytes:
-    """Return the limits of one level; a rate that is absent has capacity 0, another limit is -1."""
+def write_limits(limits: Limits, books: int) -> bytes:
+    """Return the limits of one level; a rate that is absent has capacity 0, another limit is -1.
+
+    ``books`` is of how many gateways the books must be in; 0 if nothing reads what the level used.
+    """
     figures: list[int] = []
     for measure in RATES:
         rate = getattr(limits, measure)
@@ -77,7 +83,7 @@ def write_limits(limits: Limits, *, metered: bool) -> bytes:
         figures.append(-1 if tokens is None else tokens + (limits.overdraft_tokens or 0))
     for money in (limits.nanousd_per_day, limits.nanousd_per_month):
         figures += (-1, 0) if money is None else divmod(money, NANO_USD)
-    return _LIMITS.pack(*figures, limits.budgeted or metered)
+    return _LIMITS.pack(*figures, books)
 
 
 def write_leased(limits: Limits, shards: int) -> bytes:
@@ -89,7 +95,7 @@ def write_leased(limits: Limits, shards: int) -> bytes:
     for measure in RATES:
         figures += (0, 0) if getattr(limits, measure) is None else (MOST, 0)
     figures.append(-1 if limits.in_flight is None else limits.in_flight // shards)
-    return _LIMITS.pack(*figures, -1, -1, -1, 0, -1, 0, False)
+    return _LIMITS.pack(*figures, -1, -1, -1, 0, -1, 0, 0)
 
 
 def write_used(used: Amounts) -> bytes:
@@ -118,15 +124,12 @@ def _hard(hard: Hard) -> tuple[int, int, int]:
     return (min(hard.quota, MOST), *divmod(hard.nanousd, NANO_USD))
 
 
-def write_meter(meter: Meter, read_us: int) -> bytes:
-    """Return a meter that counts on from what the books said at ``read_us``."""
-    month = month_of(meter.hour)
-    sums = [*_sum(meter.used("hour")), *_sum(meter.used("day")), *_sum(meter.used("month"))]
-    parts = [_METER.pack(read_us, meter.hour, month, *sums)]
-    for windows in (meter._hours, meter._days, meter._months):
-        kept = list(windows.items())[-4:]
-        parts.append(_COUNT.pack(len(kept)))
-        parts += [_ENTRY.pack(number, *_sum(use)) for number, use in kept]
+def write_windows(rows: Iterable[tuple[int, Use]]) -> bytes:
+    """Return what books say of hours: the latest hours, days and months, each with its sum."""
+    parts = []
+    for windows in windows_of(rows):
+        parts.append(_COUNT.pack(len(windows)))
+        parts += [_ENTRY.pack(number, *_sum(use)) for number, use in windows.items()]
     return b"".join(parts)
 
 
@@ -136,15 +139,16 @@ def read_level(
     """Return a level as the store has it, under ``limits``, and how long its own calls take (us)."""
     hour = now_us // _HOUR_US
     level = Level(name, key, limits, now_us, hour, Meter(hour) if metered else None)
-    figures = [int(figure) for figure in _LEVEL.unpack_from(raw)] if raw else [0] * 30
+    figures = [int(figure) for figure in _LEVEL.unpack_from(raw)] if raw else [0] * 36
     for number, measure in enumerate(RATES):
         bucket = level.buckets.get(measure)
         if bucket is not None:
             _restore(bucket, figures[number * 6 : number * 6 + 6], figures[_EPOCH], ground, now_us)
     if "in_flight" in level.buckets:
         level.buckets["in_flight"].pending = figures[_SLOTS] * UNIT
-    if level.meter is not None and raw and len(raw) > _LEVEL.size:
-        _restore_meter(level.meter, raw, hour)
+    if level.meter is not None and raw:
+        _restore_meter(level.meter, figures[_HOUR], figures[_COUNTED:], raw[_LEVEL.size :])
+        level.meter.at(hour)
     for budget in level.budgets.values():
         budget.pending = _promised(budget, figures)
     return level, figures[_MEAN] if raw else 1_000_000
@@ -176,16 +180,16 @@ def _restore(bucket: Bucket, figures: list[int], epoch: int, ground: Ground, now
         bucket.resize(wanted[0] // UNIT, wanted[1], now_us, bucket.debt_cap // UNIT)
 
 
-def _restore_meter(meter: Meter, raw: bytes, hour: int) -> None:
-    _, then, _, *figures = (int(figure) for figure in _METER.unpack_from(raw, _LEVEL.size))
-    present, day, month = _use(figures[:4]), _use(figures[4:8]), _use(figures[8:])
-    meter.hour = then
-    meter.quota, meter.nanousd, meter.calls = present
-    meter.day, meter.month = day.minus(present), month.minus(present)
-    lists = _entries(raw, _LEVEL.size + _METER.size)
+def _restore_meter(meter: Meter, hour: int, present: list[int], rest: bytes) -> None:
+    meter.hour = hour
+    meter.quota, meter.nanousd, meter.calls = _use(present)
+    if not rest:
+        return
+    _, *figures = (int(figure) for figure in _RESTS.unpack_from(rest))
+    meter.day, meter.month = _use(figures[:4]), _use(figures[4:])
+    lists = _entries(rest, _RESTS.size)
     for windows in (meter._hours, meter._days, meter._months):
         windows.update(next(lists))
-    meter.at(hour)
 
 
 def _entries(raw: bytes, at: int) -> Iterator[dict[int, Use]]:

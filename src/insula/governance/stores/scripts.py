@@ -12,10 +12,10 @@ from typing import Final
 
 from insula.governance.stores.wire import bulk, command
 
-PARTS: Final = ("level", "meter", "budget", "call", "expiry", "admit")
+PARTS: Final = ("level", "meter", "books", "budget", "call", "expiry", "admit")
 NAMES: Final = (
     "hello", "reserve", "extend", "settle", "register", "expire", "tidy", "adjust",
-    "report", "lend", "borrow",
+    "tell", "join", "report", "lend", "borrow",
 )  # fmt: skip
 
 _LUA = files("insula.governance.stores") / "lua"
@@ -50,7 +50,7 @@ class Script:
 _SCRIPTS = {name: Script(name) for name in NAMES}
 HELLO, RESERVE, EXTEND, SETTLE = (_SCRIPTS[name] for name in NAMES[:4])
 REGISTER, EXPIRE, TIDY, ADJUST = (_SCRIPTS[name] for name in NAMES[4:8])
-REPORT, LEND, BORROW = (_SCRIPTS[name] for name in NAMES[8:])
+TELL, JOIN, REPORT, LEND, BORROW = (_SCRIPTS[name] for name in NAMES[8:])
 
 
 def _function(name: str) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from insula.governance.quota.level import RATES
@@ -19,7 +19,7 @@ from insula.governance.quota.meter import Use, Window
 from insula.governance.quota.need import Amounts, Hard, Need
 from insula.governance.quota.standing import Standing
 from insula.governance.scope import PLATFORM, Scope
-from insula.governance.stores.contract import Reserved
+from insula.governance.stores.contract import Ended, Line, ReadBooks, Reserved
 from insula.governance.stores.fallback import Outages
 from insula.governance.stores.leases import CHUNK_S, Lease, chunk, needed
 from insula.governance.stores.valkey import ValkeyStore
@@ -52,9 +52,14 @@ class ShardedStore:
                 await self._renewing
         await asyncio.gather(*(shard.stop(wait_s) for shard in self.shards))
 
+    def recall(self, ended: Sequence[Ended]) -> None:
+        """Say which calls ended in an earlier life of this gateway; see ``ValkeyStore.recall``."""
+        for shard in self.shards:
+            shard.recall([one for one in ended if self.shard(one.scope.tenant) is shard])
+
     def shard(self, tenant: str) -> ValkeyStore:
         """Return where a tenant's levels are."""
-        return self.shards[zlib.crc32(tenant.encode()) % len(self.shards)]
+        return self.shards[_number(tenant, len(self.shards))]
 
     def reserve(self, scope: Scope, rid: str, need: Need, ttl_s: float = 600.0) -> asyncio.Future[Reserved]:
         """Hold what a call needs on every level; of the platform's rates, what its shard leased."""
@@ -177,6 +182,20 @@ class ShardedStore:
 
     def _of(self, rid: str) -> Iterator[ValkeyStore]:
         return (shard for shard in self.shards if shard.knows(rid))
+
+
+def books_of(shard: int, shards: int, books: ReadBooks) -> ReadBooks:
+    """Return the part of ``books`` that belongs on one of several servers."""
+
+    async def read(until: float) -> Iterable[Line]:
+        lines = await books(until)
+        return [line for line in lines if _number(line.level.partition("/")[0], shards) == shard]
+
+    return read
+
+
+def _number(tenant: str, shards: int) -> int:
+    return zlib.crc32(tenant.encode()) % shards
 
 
 def _of_platform(error: RateLimited) -> bool:

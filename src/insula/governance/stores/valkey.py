@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path as FilePath
 from typing import Final
 
@@ -22,14 +22,15 @@ from insula.governance.quota.need import Amounts, Hard, Need
 from insula.governance.quota.standing import Standing
 from insula.governance.scope import Scope
 from insula.governance.stores.address import Address
-from insula.governance.stores.books import Books, Seed, no_books
+from insula.governance.stores.books import Books, no_books
 from insula.governance.stores.call import Call, State
-from insula.governance.stores.contract import Reserved
+from insula.governance.stores.contract import Ended, ReadBooks, Reserved
 from insula.governance.stores.deciding import Deciding
 from insula.governance.stores.exchange import Code, Exchange
 from insula.governance.stores.fallback import Fallback, unavailable
 from insula.governance.stores.known import Known
 from insula.governance.stores.link import Contact, Link
+from insula.governance.stores.membership import Membership
 from insula.governance.stores.record import read_hard
 from insula.governance.stores.telling import Telling
 from insula.governance.stores.wire import ReplyError
@@ -48,9 +49,9 @@ class ValkeyStore:
     ``limits_for`` and ``metered`` are as in ``Governor``. ``gateways`` is how many processes share the
     limits: each lets through that part of a rate while the store is away. ``divided`` says whether a ledger
     divides a tenant's token budget among its runs: that is done in process only, so calls of such runs are
-    refused. ``seed`` reads the books for a level that has a budget and that the store does not know.
-    ``on_lost`` is called when the counters were lost. ``remember`` is a file that keeps which store was met,
-    so that a loss is noticed after a restart too. ``shards`` is among how many servers tenants are spread
+    refused. ``books`` reads what was used before the store was met; a level with a budget admits nothing
+    until the store has the books of ``gateways``. ``remember`` is a file that keeps which store was met, so
+    that a loss is noticed after a restart too. ``shards`` is among how many servers tenants are spread
     (see ``ShardedStore``). ``now_us`` replaces the server's clock, in tests.
     """
 
@@ -62,8 +63,7 @@ class ValkeyStore:
         gateways: int = 1,
         metered: Callable[[str], bool] = lambda _key: False,
         divided: Callable[[str], bool] = lambda _tenant: False,
-        seed: Seed = no_books,
-        on_lost: Callable[[], None] = lambda: None,
+        books: ReadBooks = no_books,
         on_expiry: Expiry = Expiry.INPUT_ONLY,
         remember: FilePath | None = None,
         timeout_s: float = TIMEOUT_S,
@@ -72,10 +72,12 @@ class ValkeyStore:
         clock: Clock | None = None,
         now_us: Callable[[], int] | None = None,
     ) -> None:
-        self._clock_us = (clock or SystemClock()).monotonic_us
-        self._known = Known(prefix.encode(), limits_for, metered, shards)
+        clock = clock or SystemClock()
+        self._clock_us = clock.monotonic_us
+        self._known = Known(prefix.encode(), limits_for, metered, gateways, shards)
         self.exchange = Exchange(prefix.encode(), self._known, on_expiry, self._clock_us, now_us)
-        self._books = Books(self.exchange, self._known, seed)
+        membership = Membership(remember, clock.now)
+        self._books = Books(self.exchange, membership, books)
         self._telling = Telling(self.exchange, self._known, self._clock_us)
         self._outgoing = self._telling.outgoing
         self._deciding = Deciding(
@@ -92,16 +94,16 @@ class ValkeyStore:
             address,
             self.exchange.ground_key,
             timeout_s=timeout_s,
-            remember=remember,
+            membership=membership,
             clock=self.exchange.clock,
             on_up=self._up,
             on_down=self._down,
         )
         self._divided = divided
-        self._on_lost = on_lost
         self._real_time = now_us is None
         self._away_since_us: int | None = None
         self._sweeper: asyncio.Task[None] | None = None
+        self._recalling: asyncio.Task[None] | None = None
 
     async def start(self, wait_s: float = 2.0) -> None:
         """Connect, for ``wait_s`` seconds at most; then go on without the store until it is there."""
@@ -111,6 +113,10 @@ class ValkeyStore:
         if self._real_time:
             self._sweeper = asyncio.create_task(self._sweep(), name="limits-sweeper")
 
+    def recall(self, ended: Sequence[Ended]) -> None:
+        """Say which calls ended in an earlier life of this gateway; the store is told in the background."""
+        self._recalling = asyncio.create_task(self._telling.recall(ended), name="limits-recall")
+
     async def stop(self, wait_s: float = 1.0) -> None:
         """Wait until the store has been told everything, for ``wait_s`` seconds at most; hang up."""
         with contextlib.suppress(TimeoutError):
@@ -118,6 +124,8 @@ class ValkeyStore:
                 await self._outgoing.drained()
         if self._sweeper is not None:
             self._sweeper.cancel()
+        if self._recalling is not None:
+            self._recalling.cancel()
         self._books.stop()
         await self._link.stop()
 
@@ -244,7 +252,7 @@ class ValkeyStore:
         if self._link.ground is None:
             return NOTHING
         if not self._known.heard_of(key):
-            self._books.adjust(key)
+            self._telling.adjust(key)
         return self._known.used(key, window, self._link.ground, self.exchange.server_us())
 
     def limits(self, key: str) -> Limits:
@@ -258,7 +266,7 @@ class ValkeyStore:
             call.route = self._known.route(call.scope)
         if self._deciding.fallback is not None:
             self._deciding.fallback.set_limits(key)
-        self._books.adjust(key)
+        self._telling.adjust(key)
 
     def in_flight(self) -> int:
         """How many reservations of this process are running."""
@@ -300,8 +308,9 @@ class ValkeyStore:
             self.outages.store_lost += 1
             self._known.forget()
             _log.warning("limits_store_lost", running=len(self._calls))
-            self._on_lost()
         self._telling.resume(contact, [call for call in self._calls.values() if call.held])
+        if contact.changed or not self._books.told:
+            self._books.tell()
 
     def _down(self) -> None:
         if self._away_since_us is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Connection
 
 from insula.usage.adapters.tables import ADJUSTMENTS, EVENTS, HOURLY
+from insula.usage.concluded import Concluded
 from insula.usage.row import HOUR_S, hour_of
 from insula.usage.spent import Spent
 
@@ -28,6 +29,15 @@ GROUP BY 1, 2, 3
 """  # noqa: S608 - names of our own
 
 
+_LATELY = f"""
+SELECT request_id, tenant_id, ifnull(app_id, ''), ifnull(agent_id, ''), quota_tokens, input_quota_tokens,
+  output_quota_tokens, cost_nanousd
+FROM {EVENTS.name}
+WHERE tenant_id IN (SELECT tenant_id FROM {HOURLY.name} WHERE hour >= ?) AND timestamp >= ?
+ORDER BY timestamp DESC LIMIT ?
+"""  # noqa: S608 - names of our own
+
+
 def spent(connection: Connection, since: float, until: float | None) -> list[Spent]:
     """Return what events with ``since <= timestamp <= until`` used, by tenant, app, agent and hour."""
     until = _NEVER if until is None else until
@@ -38,3 +48,9 @@ def spent(connection: Connection, since: float, until: float | None) -> list[Spe
         first, end = hour * HOUR_S, (hour + 1) * HOUR_S
         found += connection.exec_driver_sql(_EDGE, (hour, hour, first, end, since, until))
     return sorted((Spent(*row) for row in found), key=lambda one: (one.hour, one))
+
+
+def concluded(connection: Connection, since: float, most: int) -> list[Concluded]:
+    """Return the calls that ended since a moment, the latest first, ``most`` at most."""
+    rows = connection.exec_driver_sql(_LATELY, (hour_of(since), since, most))
+    return [Concluded(*row) for row in rows]

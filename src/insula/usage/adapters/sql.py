@@ -12,6 +12,7 @@ from insula.usage.adapters.booking import ADD_DAY, ADD_HOUR, INSERT_EVENT, event
 from insula.usage.adapters.database import Database
 from insula.usage.adapters.rerating import Place, rerate_page
 from insula.usage.adapters.tables import ADJUSTMENTS, EVENTS
+from insula.usage.concluded import Concluded
 from insula.usage.event import UNPRICED, UsageEvent
 from insula.usage.focus import Group
 from insula.usage.period import Month, Period
@@ -61,6 +62,11 @@ class SqlBooks:
         """
         with self._database.read() as connection:
             return spending.spent(connection, since, until)
+
+    def concluded(self, since: float, most: int) -> list[Concluded]:
+        """Return the calls that ended since a moment (s), the latest first, ``most`` at most."""
+        with self._database.read() as connection:
+            return spending.concluded(connection, since, most)
 
     def rerate(self, tenant: str, rate: Rate, since: float, until: float, now: float) -> Rerated:
         """Bring the calls of ``since <= timestamp < until`` to the prices of ``rate``; return what changed.

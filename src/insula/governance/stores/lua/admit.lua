@@ -34,32 +34,17 @@ local function fits(s, l, need, base, now)
   return l[9] < 0 or s[SLOTS] < l[9]
 end
 
--- Numbers of the levels that are metered and whose books were not read yet; nil if there are none.
-local function unread_books(got, limits, count)
-  local found
-  for i = 1, count do
-    if string.byte(limits, i * 128) ~= 0 and (not got[2 + i] or #got[2 + i] <= WIDTH) then
-      found = found or {}
-      found[#found + 1] = i
-    end
-  end
-  return found
-end
-
 -- Open every level; what budgets promise, or nil if the call does not fit.
-local function admit(got, limits, need, count, levels, meters, base, now)
+local function admit(got, limits, need, count, levels, base, now)
   local room
   for i = 1, count do
-    local raw, l = got[2 + i], limits_of(limits, i)
-    local s = open(raw, base, now)
+    local l = limits_of(limits, i)
+    local s = open(got[2 + i], base, now)
     levels[i] = s
     if not fits(s, l, need, base, now) then return nil end
-    if raw and #raw > WIDTH then
-      local m = metered(raw, now)
-      meters[i], room = m, room or {}
-      narrow(room, l, s, m)
-    else
-      meters[i] = false
+    if l[BOOKS] > 0 then
+      room = room or {}
+      narrow(room, l, s, now)
     end
   end
   if room then return promised(need, room) end

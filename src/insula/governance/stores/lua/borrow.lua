@@ -18,7 +18,7 @@ for m = 1, 4 do
   local more = granted[m] - lease[1 + m]
   if more > 0 then s[b + 3], lease[1 + m] = s[b + 3] + more, granted[m] end
 end
-save(KEYS[2], s, carried(got[2]))
+save(KEYS[2], s)
 write()
 redis.call('SET', KEYS[3], struct.pack(LEASE, unpack(lease, 1, 9)))
 return {1, now}

@@ -14,12 +14,11 @@ local function expire_due(prefix, base, now)
     local tokens, dollars, nanos = release(c, drop)
     for name in string.gmatch(c.path, '[^\n]+') do
       local level = prefix .. 'l:' .. name
-      local raw = redis.call('GET', level)
-      local s = open(raw, base, now)
+      local s = open(redis.call('GET', level), base, now)
       debit(s, more, drop, now)
       s[SLOTS] = s[SLOTS] - 1
       promise(s, -tokens, -dollars, -nanos)
-      save(level, s, carried(raw))
+      save(level, s)
     end
     write()
     c[1] = EXPIRED

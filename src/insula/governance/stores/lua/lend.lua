@@ -65,7 +65,7 @@ if fresh_report then
   mine[1], mine[2] = version, now + tonumber(ARGV[9])
   redis.call('HSET', KEYS[3], ARGV[4], struct.pack(LEASE, unpack(mine, 1, 10)))
 end
-local raw = save(KEYS[2], s, carried(got[2]))
+local raw = save(KEYS[2], s)
 write()
 if not fresh_report then return {0, now} end
 return {1, now, struct.pack(FOUR, unpack(granted)), raw}

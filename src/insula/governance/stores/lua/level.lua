@@ -3,13 +3,17 @@
 -- Four rates, six figures each: capacity, per minute, level in whole units, ticks above that, pending,
 -- stamp. A double is exact to 2^53, but a level in ticks needs 66 bits: so whole units and ticks are kept
 -- apart, and a refill is split the same way. Then: calls in flight, pending tokens, pending dollars and
--- nano-dollars (budgets), how long calls take, epoch. After that the meter, if there is one (meter.lua).
+-- nano-dollars (budgets), how long calls take, epoch. Then what is counted: of how many gateways the books are
+-- in (books.lua), the hour, and tokens, dollars, nano-dollars and calls of that hour. What else meter.lua keeps
+-- follows as a string, which is empty until the first hour is over.
 
 local MINUTE, NANO = 60000000, 1000000000
-local LEVEL, FIGURES, WIDTH = '<dddddddddddddddddddddddddddddd', 30, 240
+local LEVEL, FIGURES, WIDTH = '<dddddddddddddddddddddddddddddddddddd', 36, 288
 local SLOTS, TOKENS, DOLLARS, NANOS, MEAN, EPOCH = 25, 26, 27, 28, 29, 30
+local JOINED, HOUR, USED, REST = 31, 32, 33, 37
 local LIMITS = '<dddddddddddddddd'
-local BOOKS = 16
+local BOOKS, MOST_LIMITS = 16, 1000
+local HOUR_US = 3600000000
 
 -- While a library is loaded there is no `math`.
 local function floor(x) return x - x % 1 end
@@ -30,8 +34,8 @@ end
 -- What stands above all records of this store (see hello.lua); nil if the caller knows another store.
 local function ground(raw, generation)
   if not raw or string.sub(raw, 1, 16) ~= generation then return nil end
-  local epoch, lost, lost_epoch = struct.unpack('<ddd', raw, 17)
-  return {epoch = epoch, lost = lost, lost_epoch = lost_epoch}
+  local epoch, lost, lost_epoch, joined = struct.unpack('<dddd', raw, 17)
+  return {epoch = epoch, lost = lost, lost_epoch = lost_epoch, joined = joined}
 end
 
 -- The server changed since this was written. Its clock may have jumped: believe it for what fills a
@@ -54,9 +58,11 @@ local function open(raw, base, now)
   local s
   if raw then
     s = {struct.unpack(LEVEL, raw)}
+    s[REST] = #raw > WIDTH and string.sub(raw, WIDTH + 1) or ''
     if s[EPOCH] ~= base.epoch then distrust(s, base, now) end
   else
-    s = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1000000, base.epoch}
+    s = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1000000, base.epoch,
+      0, floor(now / HOUR_US), 0, 0, 0, 0, ''}
   end
   return s
 end
@@ -93,8 +99,20 @@ end
 
 -- Limits of level number i as the caller's configuration says, out of those of the whole path: capacity and
 -- rate of the four rates (capacity 0: no limit), calls in flight, tokens a day and a month, dollars and
--- nano-dollars a day and a month (-1: no limit), whether the level's use is metered.
-local function limits_of(raw, i) return {struct.unpack(LIMITS, raw, i * 128 - 127)} end
+-- nano-dollars a day and a month (-1: no limit), how many gateways' books must be in (0: nobody reads the meter).
+-- The same limits come again and again, so they are read once; nobody may change them.
+local read_limits, how_many = {}, 0
+
+local function limits_of(raw, i)
+  local part = string.sub(raw, i * 128 - 127, i * 128)
+  local found = read_limits[part]
+  if not found then
+    if how_many == MOST_LIMITS then read_limits, how_many = {}, 0 end
+    found = {struct.unpack(LIMITS, part)}
+    read_limits[part], how_many = found, how_many + 1
+  end
+  return found
+end
 
 local function apply(s, limits, base, now)
   for b = 0, 18, 6 do
@@ -128,9 +146,8 @@ local function promise(s, tokens, dollars, nanos)
 end
 
 -- Put a level among what is to be written.
-local function save(key, s, meter)
-  local raw = struct.pack(LEVEL, unpack(s, 1, FIGURES))
-  if meter then raw = raw .. meter end
+local function save(key, s)
+  local raw = struct.pack(LEVEL, unpack(s, 1, FIGURES)) .. s[REST]
   local n = #writes
   writes[n + 1], writes[n + 2] = key, raw
   return raw

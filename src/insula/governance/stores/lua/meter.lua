@@ -1,16 +1,37 @@
--- What a level used in the hours, days and months of UTC; follows level.lua in the record.
+-- What a level used in the hours, days and months of UTC.
 --
--- When the books were read, hour, month, then (tokens, dollars, nano-dollars, calls) of the hour, its day
--- and its month. Then three lists of other windows, hours, days, months: how many, then number and sums of
--- each, the least recently used first.
+-- The present hour is in the level's figures (level.lua). After them: the month, then (tokens, dollars,
+-- nano-dollars, calls) of the rest of the day and of the rest of the month; then three lists of other windows,
+-- hours, days, months: how many, then number and sums of each, the least recently used first.
 
-local METER, ENTRY = '<ddddddddddddddd', '<ddddd'
-local TAIL = WIDTH + 15 * 8 + 1
+local RESTS, RESTS_WIDTH, ENTRY = '<ddddddddd', 72, '<ddddd'
 local KEPT = 4
-local HOUR_US = 3600000000
 
--- Turn to another hour, later or earlier. Rare, so its parts are made only when it is called.
-local function turn(m, raw, hour)
+local function plus(d, n, dollars, nanos)
+  local sum = n + nanos
+  local carry = floor(sum / NANO)
+  return d + dollars + carry, sum - carry * NANO
+end
+
+-- The three lists of windows that begin at a place of a string.
+local function windows(raw, at)
+  local found = {}
+  for kind = 1, 3 do
+    local list, count = {}, 0
+    if at <= #raw then count, at = struct.unpack('<d', raw, at) end
+    for i = 1, count do
+      local n, q, d, f, c
+      n, q, d, f, c, at = struct.unpack(ENTRY, raw, at)
+      list[i] = {n, q, d, f, c}
+    end
+    found[kind] = list
+  end
+  return found
+end
+
+-- Turn to another hour, later or earlier, and add what `books` hold: a list of three lists of windows each.
+-- Rare, so its parts are made only when it is called.
+local function turn(s, hour, books)
   local function month_of(hour)
     -- Days to a civil month, counted in eras of 400 years that begin on the first of March.
     local z = floor(hour / 24) + 719468
@@ -22,85 +43,73 @@ local function turn(m, raw, hour)
     return (yoe + era * 400 + (month <= 2 and 1 or 0)) * 12 + month - 1
   end
 
-  local function lists(raw)
-    local at, found = TAIL, {}
-    for kind = 1, 3 do
-      local list, count = {}, 0
-      if at <= #raw then count, at = struct.unpack('<d', raw, at) end
-      for i = 1, count do
-        local n, q, d, f, c
-        n, q, d, f, c, at = struct.unpack(ENTRY, raw, at)
-        list[i] = {n, q, d, f, c}
-      end
-      found[kind] = list
-    end
-    return found
+  local function add(one, other)
+    local d, n = plus(one[3], one[4], other[3], other[4])
+    return {one[1], one[2] + other[2], d, n, one[5] + other[5]}
   end
 
-  local NOTHING = {0, 0, 0, 0, 0}
+  local function less_of(number, whole, part)
+    local d, n = plus(whole[3], whole[4], -part[3], -part[4])
+    return {number, whole[2] - part[2], d, n, whole[5] - part[5]}
+  end
 
-  local function find(list, number)
+  local function take(list, number)
     for i, entry in ipairs(list) do
-      if entry[1] == number then return entry, i end
+      if entry[1] == number then return table.remove(list, i) end
     end
-    return NOTHING, nil
+    return {number, 0, 0, 0, 0}
   end
 
-  local function drop(list, number)
-    local entry, i = find(list, number)
-    if i then table.remove(list, i) end
-    return entry
-  end
-
-  -- Put the sums at m[at..] away under their number.
-  local function keep(list, number, m, at)
-    drop(list, number)
-    if m[at] ~= 0 or m[at + 1] ~= 0 or m[at + 2] ~= 0 or m[at + 3] ~= 0 then
-      list[#list + 1] = {number, m[at], m[at + 1], m[at + 2], m[at + 3]}
-    end
+  -- The sums of a window go to the end of its list.
+  local function keep(list, entry)
+    take(list, entry[1])
+    if entry[2] ~= 0 or entry[3] ~= 0 or entry[4] ~= 0 or entry[5] ~= 0 then list[#list + 1] = entry end
     while #list > KEPT do table.remove(list, 1) end
   end
 
-  local found = lists(raw)
-  keep(found[1], m[2], m, 4)
-  keep(found[2], floor(m[2] / 24), m, 8)
-  keep(found[3], m[3], m, 12)
-  m[2], m[3] = hour, month_of(hour)
-  local sums = {drop(found[1], hour), find(found[2], floor(hour / 24)), find(found[3], m[3])}
-  for kind = 1, 3 do
-    for i = 1, 4 do m[kind * 4 - 1 + i] = sums[kind][i + 1] end
+  -- Windows that only books know go first: they are the first to be forgotten.
+  local function merge(list, entry)
+    for i, known in ipairs(list) do
+      if known[1] == entry[1] then list[i] = add(known, entry) return end
+    end
+    table.insert(list, 1, entry)
   end
-  local tail = {}
-  for kind = 1, 3 do
-    tail[#tail + 1] = struct.pack('<d', #found[kind])
-    for _, entry in ipairs(found[kind]) do tail[#tail + 1] = struct.pack(ENTRY, unpack(entry)) end
+
+  local present = {s[HOUR], unpack(s, USED, USED + 3)}
+  local rests = {month_of(s[HOUR]), 0, 0, 0, 0, 0, 0, 0, 0}
+  if s[REST] ~= '' then rests = {struct.unpack(RESTS, s[REST])} end
+  local found = windows(s[REST], RESTS_WIDTH + 1)
+  keep(found[1], present)
+  keep(found[2], add({floor(s[HOUR] / 24), unpack(rests, 2, 5)}, present))
+  keep(found[3], add({rests[1], unpack(rests, 6, 9)}, present))
+  for _, more in ipairs(books or {}) do
+    for kind = 1, 3 do
+      for i = #more[kind], 1, -1 do merge(found[kind], more[kind][i]) end
+    end
   end
-  m.tail = table.concat(tail)
+
+  present = take(found[1], hour)
+  local day, month = take(found[2], floor(hour / 24)), take(found[3], month_of(hour))
+  s[HOUR] = hour
+  for i = 1, 4 do s[USED - 1 + i] = present[i + 1] end
+  local parts = {
+    struct.pack('<d', month[1]),
+    struct.pack('<dddd', unpack(less_of(0, day, present), 2, 5)),
+    struct.pack('<dddd', unpack(less_of(0, month, present), 2, 5)),
+  }
+  for kind, whole in ipairs({present, day, month}) do
+    if kind > 1 then keep(found[kind], whole) end
+    parts[#parts + 1] = struct.pack('<d', #found[kind])
+    for _, entry in ipairs(found[kind]) do parts[#parts + 1] = struct.pack(ENTRY, unpack(entry)) end
+  end
+  s[REST] = table.concat(parts)
 end
 
--- The meter of a record at the present hour; nil if its books were not read yet.
-local function metered(raw, now)
-  if not raw or #raw <= WIDTH then return nil end
-  local m = {struct.unpack(METER, raw, WIDTH + 1)}
+-- Count what a call used in the present hour.
+local function count(s, tokens, dollars, nanos, now)
   local hour = floor(now / HOUR_US)
-  if m[2] == hour then m.tail = string.sub(raw, TAIL) else turn(m, raw, hour) end
-  return m
-end
-
-local function count(m, tokens, dollars, nanos)
-  for at = 4, 12, 4 do
-    local n = m[at + 2] + nanos
-    local carry = floor(n / NANO)
-    m[at], m[at + 1], m[at + 2] = m[at] + tokens, m[at + 1] + dollars + carry, n - carry * NANO
-    m[at + 3] = m[at + 3] + 1
-  end
-end
-
-local function packed(m)
-  return m and struct.pack(METER, unpack(m, 1, 15)) .. m.tail
-end
-
--- The meter as it was, for scripts that neither read nor add.
-local function carried(raw)
-  return raw and #raw > WIDTH and string.sub(raw, WIDTH + 1) or nil
+  if s[HOUR] ~= hour then turn(s, hour) end
+  s[USED] = s[USED] + tokens
+  s[USED + 1], s[USED + 2] = plus(s[USED + 1], s[USED + 2], dollars, nanos)
+  s[USED + 3] = s[USED + 3] + 1
 end

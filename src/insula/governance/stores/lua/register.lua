@@ -16,13 +16,12 @@ local c = {LIVE, need[1], need[2], need[3], need[4], 0, 0, 0, tokens, dollars, n
   need[14], need[15], need[16], need[17], now - age, expires, path = ARGV[6]}
 local answer = {1, now}
 for i = 1, #KEYS - 3 do
-  local raw = got[2 + i]
-  local s = open(raw, base, now)
+  local s = open(got[2 + i], base, now)
   apply(s, limits_of(ARGV[7], i), base, now)
   for m = 1, 4 do s[m * 6 - 1] = s[m * 6 - 1] + need[m] end
   s[SLOTS] = s[SLOTS] + 1
   promise(s, tokens, dollars, nanos)
-  answer[2 + i] = save(KEYS[3 + i], s, carried(raw))
+  answer[2 + i] = save(KEYS[3 + i], s)
 end
 save_call(KEYS[3], c)
 write()

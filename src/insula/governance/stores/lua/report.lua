@@ -26,7 +26,7 @@ for m = 1, 4 do
   left[m], pending[m], wanted[m], lease[5 + m] = s[b + 3], s[b + 5], stays, used[m]
 end
 lease[1] = lease[1] + 1
-save(KEYS[2], s, carried(got[2]))
+save(KEYS[2], s)
 write()
 redis.call('SET', KEYS[3], struct.pack(LEASE, unpack(lease, 1, 9)))
 local function packed_four(list) return struct.pack(FOUR, unpack(list)) end

@@ -1,5 +1,5 @@
 -- Walk slowly through all levels and forget those that are as good as new: full, promised to nobody, and
--- not metered in the last forty days (then the books are read again).
+-- not used in the last forty days.
 --
 -- KEYS ground, index. ARGV generation, clock, cursor, how many keys to look at. Answers 1 (cursor),
 -- 2 another store.
@@ -15,9 +15,7 @@ local function idle(raw)
     if s[b + 5] ~= 0 or fresh(s, b, now) < s[b + 1] then return false end
   end
   if s[SLOTS] ~= 0 or s[TOKENS] ~= 0 or s[DOLLARS] ~= 0 or s[NANOS] ~= 0 then return false end
-  if #raw <= WIDTH then return true end
-  local _, hour = struct.unpack('<dd', raw, WIDTH + 1)
-  return hour + FORTY_DAYS < now / 3600000000
+  return (s[REST] == '' and s[USED + 3] == 0) or s[HOUR] + FORTY_DAYS < now / HOUR_US
 end
 
 local prefix = string.sub(KEYS[2], 1, -2)
