@@ -128,3 +128,34 @@ def test_two_gateways_hold_one_limit_whatever_happens_to_its_store(
     assert any(answer.status_code == 200 for answer in fire(gateways, 8))
     fire(gateways, 8)
     assert 23 * 30 < used_tokens(platforms) <= 23 * 40
+
+
+def test_what_a_killed_gateway_had_under_way_counts_in_the_shared_budget(
+    server: Server, start: Any, upstream: Any
+) -> None:
+    platforms = [start(limits_store=server.address, gateways="2") for _ in range(2)]
+    gateways = [prepared(running, upstream) for running in platforms]
+    set_limit(platforms, "--tokens-per-day", "100000")
+    url, key = gateways[0]
+    slow = ASK | {"messages": [{"role": "user", "content": "go slowly"}], "stream": True, "max_tokens": 300}
+    with httpx.stream(
+        "POST",
+        f"{url}/v1/chat/completions",
+        json=slow,
+        headers={"authorization": f"Bearer {key}"},
+        timeout=30,
+    ) as answer:
+        seen = 0
+        for line in answer.iter_lines():
+            seen += line.startswith("data: {")
+            if seen == 70:
+                break
+        platforms[0].kill()
+    assert used_tokens(platforms[1:]) == 0
+    platforms[0].start()
+    used = used_tokens(platforms)
+    assert used >= 64
+    set_limit(platforms, "--tokens-per-day", str(used + 1))
+    (refused,) = fire(gateways[1:], 1)
+    assert refused.status_code == 429, refused.text
+    assert refused.json()["error"]["used"] == str(used)
