@@ -65,7 +65,10 @@ class Settings(BaseSettings):
     gateways: Annotated[
         int,
         Field(
-            ge=1, le=1024, description="gateways on `limits_store`; each keeps its part while that is away"
+            ge=1,
+            le=1024,
+            description="gateways on `limits_store`: each keeps its part while that is away, and budgets wait "
+            "for the records of all",
         ),
     ] = 1
     otlp_traces: Annotated[
