@@ -67,8 +67,8 @@ class Settings(BaseSettings):
         Field(
             ge=1,
             le=1024,
-            description="gateways on `limits_store`: each keeps its part while that is away, and budgets wait "
-            "for the records of all",
+            description="gateways on `limits_store`: each keeps its part while that is away, "
+            "and budgets wait for the records of all",
         ),
     ] = 1
     otlp_traces: Annotated[

@@ -202,3 +202,28 @@ def test_what_the_queue_charged_is_what_a_call_cost(crowd: Crowd) -> None:
     events = crowd.plane.events()
     assert len(events) == 20
     assert all(event["fair_cost"] == event["fair_charged"] > 0 for event in events)
+
+
+@pytest.mark.parametrize("kind", ["raised", "promised", "cancelled"])
+def test_a_fault_of_the_limits_is_answered_and_frees_the_slot(
+    crowd: Crowd, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    crowd.slots(1)
+
+    def faulty(*_: Any) -> Any:
+        if kind == "raised":
+            raise ZeroDivisionError("nobody foresaw this")
+        answer = asyncio.get_running_loop().create_future()
+        if kind == "promised":
+            answer.set_exception(ZeroDivisionError("nobody foresaw this"))
+        else:
+            answer.cancel()
+        return answer
+
+    with monkeypatch.context() as patched:
+        patched.setattr(crowd.plane.governor, "reserve", faulty)
+        broken = crowd.run(*[(0.0, "acme", "", {}) for _ in range(3)])
+    for answer in broken:
+        assert answer.status_code == 503 and answer.json()["error"]["code"] == "enforcement_unavailable"
+        assert "foresaw" not in answer.text
+    assert crowd.run((0.0, "acme", "", {}))[0].status_code == 200

@@ -13,12 +13,16 @@ from collections.abc import Callable
 from functools import partial
 from typing import Protocol
 
+import structlog
+
 from insula.gateway.admission import Admission
 from insula.governance import Hard
 from insula.governance.fairness import FairQueue
 from insula.governance.stores.contract import Reserved, Soon
 from insula.kernel.clock import Clock
-from insula.kernel.errors import InsulaError, ModelFailed, Overloaded, RateLimited
+from insula.kernel.errors import EnforcementUnavailable, InsulaError, ModelFailed, Overloaded, RateLimited
+
+_log = structlog.get_logger()
 
 MOST_WAITING = 1_000
 """Calls of one tenant that may wait at one endpoint."""
@@ -186,8 +190,8 @@ class Turnstile:
         self.in_use += 1
         try:
             answer = self._reserve(admission)
-        except InsulaError as error:
-            self._not_now(admission, error)
+        except Exception as error:
+            self._not_now(admission, _refusal(error))
             return
         if isinstance(answer, asyncio.Future):
             answer.add_done_callback(partial(self._answered, admission))
@@ -195,15 +199,12 @@ class Turnstile:
             self._let_in(admission, answer.hard)
 
     def _answered(self, admission: Admission, answer: asyncio.Future[Reserved]) -> None:
-        error = answer.exception()
+        error = asyncio.CancelledError() if answer.cancelled() else answer.exception()
         if error is None:
             self._let_in(admission, answer.result().hard)
-        elif isinstance(error, InsulaError):
-            self._not_now(admission, error)
-            self._pump()
         else:
-            self.in_use -= 1
-            raise error
+            self._not_now(admission, _refusal(error))
+            self._pump()
 
     def _let_in(self, admission: Admission, hard: Hard) -> None:
         if admission.connection is None:  # it left while the store was asked
@@ -313,6 +314,16 @@ def _busy() -> Overloaded:
         hint="try again, or wait longer with x-insula-max-wait: SECONDS",
         retry_after_s=1,
         kind="queue_timeout",
+    )
+
+
+def _refusal(error: BaseException) -> InsulaError:
+    """Return what to tell the caller; what nobody foresaw is told as a limit that cannot be decided."""
+    if isinstance(error, InsulaError):
+        return error
+    _log.error("limits_failed", error=type(error).__name__, exc_info=error)
+    return EnforcementUnavailable(
+        "limits could not be decided", hint="nothing was spent; retry, or ask the operator", retry_after_s=1.0
     )
 
 
