@@ -23,7 +23,7 @@ from insula.governance.fairness import FairQueue, Item, Lane
 from insula.governance.fairness.trial import Queue, Terms, Trial
 
 TENANTS = (10, 1_000, 10_000, 100_000)
-WINDOWS, PAIRS, DEPTH = 100, 1_000, 3
+WINDOWS, PAIRS, DEPTH = 300, 1_000, 3
 PAIRS_PER_S_MIN = 100_000
 IDLE_BYTES_MAX = 1_024
 NOW_US = 1_000_000

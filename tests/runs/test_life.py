@@ -30,6 +30,21 @@ def test_a_run_succeeds_and_tells_everything(world: Any, live: Any) -> None:
     asyncio.run(main())
 
 
+def test_whoever_watches_hears_of_each_end_once(world: Any, live: Any) -> None:
+    async def main() -> None:
+        world.deploy(HELLO)
+        world.deploy("raise SystemExit(3)", name="sad")
+        async with live() as service:
+            good = await world.run()
+            bad = await world.ended((await service.submit(world.context(), "sad", b"")).run)
+        first, second = world.told
+        assert (first.run, first.tenant, first.agent, first.failure) == (good.run, "acme", "hello", None)
+        assert (first.began_at, first.ended_at) == (good.created_at, good.finished_at)
+        assert (second.run, second.failure) == (bad.run, "exit_status")
+
+    asyncio.run(main())
+
+
 def test_artifacts_are_kept(world: Any, live: Any) -> None:
     code = "import os; os.mkdir('artifacts'); open('artifacts/a.txt','w').write('kept')"
 

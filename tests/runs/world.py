@@ -27,7 +27,7 @@ from insula.identity.adapters.sql import SqlKeyStore
 from insula.kernel.clock import SystemClock
 from insula.kernel.errors import IsolationUnavailable, NotFound, UnavailableError
 from insula.kernel.ids import AgentName, RunId, TenantId
-from insula.runs import Drafts, RunParts, RunService, RunView
+from insula.runs import Drafts, Invocation, RunParts, RunService, RunView
 from insula.runs.blueprint import Blueprint
 from insula.runtimes import Runtime
 from insula.storage import ControlDatabase
@@ -268,6 +268,7 @@ class World:
     home: Path
     points: dict[str, Callable[[], None]] = field(default_factory=dict)
     slots: int = 4
+    told: list[Invocation] = field(default_factory=list)
 
     def reach(self, point: str) -> None:
         self.points.get(point, lambda: None)()
@@ -306,6 +307,7 @@ class World:
             durable_path=self.home / "durable.db",
             slots=self.slots,
             reach=self.reach,
+            ended=self.told.append,
         )
         self.service = RunService(parts, **changes)
         return self.service

@@ -11,6 +11,8 @@ import pytest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from insula.kernel.ids import agent_name, run_id, tenant_id
+from insula.runs import Invocation
 from insula.usage import UsageEvent
 
 
@@ -68,5 +70,18 @@ def call() -> Callable[..., UsageEvent]:
             **more,
         }
         return UsageEvent(**fields)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def invocation() -> Callable[..., Invocation]:
+    """Return a run that took five seconds."""
+
+    def make(run: str, failure: str | None = None, calls: int = 2) -> Invocation:
+        began = 1_790_000_000.0
+        return Invocation(
+            run_id(run), tenant_id("acme"), agent_name("hello"), began, began + 5, failure, calls
+        )
 
     return make

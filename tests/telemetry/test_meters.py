@@ -52,6 +52,25 @@ def test_durations_and_sizes_are_histograms(collector: Any, call: Any) -> None:
     assert points(collector, "gen_ai.client.inference.operation.output_tokens")["acme"][0].sum == 3.0
 
 
+def test_runs_are_timed_and_their_calls_counted(collector: Any, call: Any, invocation: Any) -> None:
+    meters = Meters(f"{collector.base}/metrics")
+    meters.run(invocation("run_" + "0" * 26, calls=3))
+    meters.call(call("r1"))
+    meters.run(invocation("run_" + "1" * 26, calls=4))
+    meters.stop()
+    took, labels = points(collector, "gen_ai.invoke_agent.duration")["acme"]
+    assert (took.count, took.sum) == (2, 10.0)
+    assert labels == {"gen_ai.operation.name": "invoke_agent", "insula.tenant.id": "acme"}
+    assert points(collector, "gen_ai.invoke_agent.inference_calls")["acme"][0].sum == 7
+
+
+def test_a_failed_run_says_why(collector: Any, invocation: Any) -> None:
+    meters = Meters(f"{collector.base}/metrics")
+    meters.run(invocation("run_" + "0" * 26, failure="memory"))
+    meters.stop()
+    assert points(collector, "gen_ai.invoke_agent.duration")["acme"][1]["error.type"] == "memory"
+
+
 def test_a_tool_is_timed_as_a_tool(collector: Any, call: Any) -> None:
     meters = Meters(f"{collector.base}/metrics")
     meters.call(call("r1", kind="tool", model_id="search", input_tokens=0, output_tokens=0))

@@ -33,6 +33,24 @@ def test_each_call_is_a_span_and_a_run_is_a_trace(collector: Any, call: Any) -> 
     assert second.status.code == 2
 
 
+def test_a_run_is_the_parent_of_its_calls(collector: Any, call: Any, invocation: Any) -> None:
+    traces = Traces(f"{collector.base}/traces")
+    traces.call(call("req_1", run_id=RUN))
+    traces.run(invocation(RUN))
+    traces.run(invocation(RUN[:-1] + "1", failure="timeout"))
+    traces.call(call("req_2"))
+    traces.stop()
+    one, run, failed, alone = collector.spans
+    assert run.name == "invoke_agent hello" and not run.parent_span_id
+    assert (one.trace_id, one.parent_span_id) == (run.trace_id, run.span_id)
+    assert run.end_time_unix_nano - run.start_time_unix_nano == 5 * 10**9
+    assert told(run)["gen_ai.operation.name"] == "invoke_agent"
+    assert told(run)["gen_ai.agent.name"] == "hello" and told(run)["insula.run.id"] == RUN
+    assert "error.type" not in told(run) and run.status.code == 1
+    assert told(failed)["error.type"] == "timeout" and failed.status.code == 2
+    assert failed.trace_id != run.trace_id and not alone.parent_span_id
+
+
 def test_names_are_those_of_2026(call: Any) -> None:
     found = attributes_of(
         call("r", cache_read_tokens=4, cache_write_tokens=5, reasoning_tokens=2, provider="bedrock")

@@ -21,6 +21,7 @@ from insula.runs.attempt import Attempt, Outcome
 from insula.runs.blueprint import Blueprint
 from insula.runs.book import Books, RunBook
 from insula.runs.gate import Gate
+from insula.runs.invocation import Invocation
 from insula.runs.journal import Journal, JournalClosed
 from insula.runs.live import LiveRun, LiveRuns
 from insula.runs.parts import RunParts
@@ -245,13 +246,14 @@ class Carrier:
         verdict = outcome.verdict.fit(live.journal.state)
         usage = await self._usage(live, passport)
         self._parts.reach("before_final_write")
+        ended_at = self._parts.clock.now()
         columns = {
             "cause": str(verdict.cause),
             "reason": verdict.reason,
             "hint": verdict.hint or None,
             "exit_code": outcome.exit_code,
             "result": outcome.result,
-            "finished_at": self._parts.clock.now(),
+            "finished_at": ended_at,
             "destroyed": record.destroyed + outcome.destroyed,
             **asdict(usage),
         }
@@ -261,6 +263,10 @@ class Carrier:
             artifacts=outcome.artifacts,
             cause=str(verdict.cause),
             reason=verdict.reason,
+        )
+        failure = None if verdict.state is RunState.SUCCEEDED else str(verdict.cause)
+        self._parts.ended(
+            Invocation(live.run, live.tenant, record.agent, record.created_at, ended_at, failure, usage.calls)
         )
         return verdict
 

@@ -15,6 +15,7 @@ from insula.kernel.ids import RunId, TenantId
 from insula.runs.blueprint import Blueprint
 from insula.runs.book import Spaces
 from insula.runs.failpoints import Reach, pass_by
+from insula.runs.invocation import Invocation, unwatched
 from insula.runs.record import RunRecord
 from insula.runs.reservations import NoReservations, Reservations
 from insula.storage import ControlDatabase, SealedFile
@@ -142,7 +143,8 @@ RunTotal = Callable[[VerifiedContext[Usage], RunId], Awaitable[Totals]]
 class RunParts:
     """Everything :class:`RunService` stands on. ``durable_path``: the library's SQLite file.
 
-    ``turns`` decides who gets a slot next, by the tenants' ``weight``.
+    ``turns`` decides who gets a slot next, by the tenants' ``weight``. ``ended`` hears of each end once it is
+    written; it must not wait or raise.
     """
 
     authority: Authority
@@ -160,3 +162,4 @@ class RunParts:
     reservations: Reservations = field(default_factory=NoReservations)
     turns: FairQueue = field(default_factory=FairQueue)
     weight: Callable[[str], int | Fraction] = field(default=lambda tenant: 1)
+    ended: Callable[[Invocation], None] = field(default=unwatched)

@@ -1,4 +1,4 @@
-"""Telemetry for an operator's collector: spans and metrics of calls, made after them from their usage events.
+"""Telemetry for an operator's collector: spans and metrics of calls and runs, made after they ended.
 
 Off unless an address is set. No prompt, no answer and no credential is ever part of either. Needs the extra
 ``tracing``.

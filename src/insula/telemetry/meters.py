@@ -1,4 +1,4 @@
-"""Metrics, if the operator wants them: what calls used, how long they took and waited, by tenant and model.
+"""Metrics, if the operator wants them: what calls used, how long they and runs took, by tenant and model.
 
 Counters carry the totals; histograms are for percentiles only. A tenant's id is an attribute, a user's, an
 agent's or a run's never is: their number has no bound. A call hands its event over and goes on; a thread adds
@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict, deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from insula.kernel.errors import Misconfigured
+from insula.runs import Invocation
 from insula.telemetry import names
 from insula.usage import UsageEvent
 
@@ -26,6 +27,8 @@ Labels = dict[str, str]
 _GATHER_S = 1.0
 _EXPORT_MS = 15_000.0
 _SECONDS = [0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92]
+_RUN_SECONDS = [*_SECONDS[4:], 163.84, 327.68, 655.36, 1310.72, 2621.44, 5242.88]
+_CALLS = [float(2**power) for power in range(11)]
 _TOKENS = [float(4**power) for power in range(14)]
 _COUNTED = {
     names.USED_INPUT: "input_tokens",
@@ -61,14 +64,18 @@ class Meters:
         resource = Resource.create({"service.name": "insula"})
         self._provider = MeterProvider([reader], resource=resource, shutdown_on_exit=False)
         self._instruments = Instruments(self._provider.get_meter("insula"))
-        self._events: deque[UsageEvent] = deque()
+        self._ended: deque[UsageEvent | Invocation] = deque()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._gather, name="telemetry-meters", daemon=True)
         self._thread.start()
 
     def call(self, event: UsageEvent) -> None:
         """Hand over one call; less than a microsecond, never waits."""
-        self._events.append(event)
+        self._ended.append(event)
+
+    def run(self, run: Invocation) -> None:
+        """Hand over one run."""
+        self._ended.append(run)
 
     def stop(self) -> None:
         """Send what waits. Blocking."""
@@ -80,8 +87,9 @@ class Meters:
         stopping = False
         while not stopping:
             stopping = self._stopping.wait(_GATHER_S)
-            waiting = len(self._events)
-            self._instruments.take([self._events.popleft() for _ in range(waiting)])
+            ended = [self._ended.popleft() for _ in range(len(self._ended))]
+            self._instruments.take([one for one in ended if isinstance(one, UsageEvent)])
+            self._instruments.take_runs(one for one in ended if isinstance(one, Invocation))
 
 
 class Instruments:
@@ -97,6 +105,8 @@ class Instruments:
         self._histograms: dict[str, Histogram] = {
             **{name: _histogram(meter, name, "s", _SECONDS) for name in _TIMES},
             **{name: _histogram(meter, name, token, _TOKENS) for name in _SIZES},
+            names.INVOKE_DURATION: _histogram(meter, names.INVOKE_DURATION, "s", _RUN_SECONDS),
+            names.INVOKE_CALLS: _histogram(meter, names.INVOKE_CALLS, "{call}", _CALLS),
         }
 
     def take(self, events: list[UsageEvent]) -> None:
@@ -111,6 +121,15 @@ class Instruments:
             for event in group:
                 for name, measure in _measured(event):
                     self._histograms[name].record(measure, labels)
+
+    def take_runs(self, runs: Iterable[Invocation]) -> None:
+        """Measure ``runs``."""
+        for run in runs:
+            labels = {names.OPERATION: names.INVOKE, names.TENANT: run.tenant}
+            if run.failure:
+                labels[names.ERROR] = run.failure
+            self._histograms[names.INVOKE_DURATION].record(max(run.ended_at - run.began_at, 0.0), labels)
+            self._histograms[names.INVOKE_CALLS].record(run.calls, labels)
 
 
 _what_labels_need = attrgetter("kind", "tenant_id", "provider", "request_model", "model_id", "stream_end")

@@ -37,6 +37,10 @@ INPUT_SIZE: Final = "gen_ai.client.inference.operation.input_tokens"
 OUTPUT_SIZE: Final = "gen_ai.client.inference.operation.output_tokens"
 DURATION: Final = "gen_ai.client.inference.duration"
 TOOL_DURATION: Final = "gen_ai.execute_tool.duration"
+INVOKE_DURATION: Final = "gen_ai.invoke_agent.duration"
+INVOKE_CALLS: Final = "gen_ai.invoke_agent.inference_calls"
+
+INVOKE: Final = "invoke_agent"
 
 # our own
 TENANT: Final = "insula.tenant.id"

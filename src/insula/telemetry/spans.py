@@ -1,6 +1,7 @@
-"""Traces, if the operator wants them: one span for each call, made after the call from its usage event.
+"""Traces, if the operator wants them: one span for each call and each run, made after its end.
 
-The spans of a run share a trace, whose id follows from the run's.
+A run is a trace, whose id follows from the run's. Its span is the parent of those of its calls, which are
+sent before it.
 """
 
 from __future__ import annotations
@@ -10,12 +11,14 @@ from typing import TYPE_CHECKING
 
 from insula.kernel.entropy import token_bytes
 from insula.kernel.errors import Misconfigured
+from insula.runs import Invocation
 from insula.telemetry import names
 from insula.usage import UsageEvent
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
     from opentelemetry.sdk.trace.export import SpanExporter
+    from opentelemetry.trace import SpanContext
 
 _NANO = 1_000_000_000
 _TOOLS = "execute_tool"
@@ -49,35 +52,71 @@ class Traces:
         """Hand over the span of one call; a few microseconds, never waits."""
         self._processor.on_end(span_of(event, self._resource))
 
+    def run(self, run: Invocation) -> None:
+        """Hand over the span of a run."""
+        self._processor.on_end(span_of_run(run, self._resource))
+
     def stop(self) -> None:
         """Send what waits. Blocking."""
         self._processor.shutdown()  # type: ignore[no-untyped-call]
 
 
-def trace_id(event: UsageEvent) -> int:
-    """Return 128 bits that all calls of a run share; a call without a run has its own."""
-    name = event.run_id or event.request_id
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:16], "big")
+def _context(name: str, span_id: int | None = None) -> SpanContext:
+    """Return the trace that follows from the id of a run or a request, and in it its own span or another."""
+    from opentelemetry.trace import SpanContext, TraceFlags
+
+    digest = hashlib.sha256(name.encode()).digest()
+    own = int.from_bytes(digest[16:24], "big") or 1
+    return SpanContext(
+        int.from_bytes(digest[:16], "big"),
+        own if span_id is None else span_id,
+        is_remote=False,
+        trace_flags=TraceFlags(TraceFlags.SAMPLED),
+    )
 
 
 def span_of(event: UsageEvent, resource: object) -> ReadableSpan:
     """Return the finished span of ``event``."""
     from opentelemetry.sdk.trace import ReadableSpan
-    from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
+    from opentelemetry.trace import SpanKind, Status, StatusCode
 
     span_id = int.from_bytes(token_bytes(8), "big") or 1
-    sampled = TraceFlags(TraceFlags.SAMPLED)
-    context = SpanContext(trace_id(event), span_id, is_remote=False, trace_flags=sampled)
     operation = names.operation(event)
     return ReadableSpan(
         name=f"{operation} {event.request_model or event.model_id}",
-        context=context,
+        context=_context(event.run_id or event.request_id, span_id),
+        parent=_context(event.run_id) if event.run_id else None,
         resource=resource,  # type: ignore[arg-type]
         attributes=attributes_of(event),
         kind=SpanKind.INTERNAL if operation == _TOOLS else SpanKind.CLIENT,
         status=Status(StatusCode.OK if names.error(event) is None else StatusCode.ERROR),
         start_time=int(event.started_at * _NANO),
         end_time=int(event.timestamp * _NANO),
+    )
+
+
+def span_of_run(run: Invocation, resource: object) -> ReadableSpan:
+    """Return the finished span of ``run``."""
+    from opentelemetry.sdk.trace import ReadableSpan
+    from opentelemetry.trace import SpanKind, Status, StatusCode
+
+    attributes: Attributes = {
+        names.OPERATION: names.INVOKE,
+        names.AGENT: run.agent,
+        names.TENANT: run.tenant,
+        names.RUN: run.run,
+    }
+    if run.failure:
+        attributes[names.ERROR] = run.failure
+    return ReadableSpan(
+        name=f"{names.INVOKE} {run.agent}",
+        context=_context(run.run),
+        resource=resource,  # type: ignore[arg-type]
+        attributes=attributes,
+        kind=SpanKind.INTERNAL,
+        status=Status(StatusCode.ERROR if run.failure else StatusCode.OK),
+        start_time=int(run.began_at * _NANO),
+        end_time=int(run.ended_at * _NANO),
     )
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Self
 
+from insula.runs import Invocation
 from insula.telemetry.meters import Meters
 from insula.telemetry.spans import Traces
 from insula.usage import UsageEvent
 
 
 class Telemetry:
-    """Shows each call to those that want to see it."""
+    """Shows each call, and each run, to those that want to see them."""
 
     def __init__(self, *watchers: Traces | Meters) -> None:
         self._watchers = watchers
@@ -35,6 +36,11 @@ class Telemetry:
         if len(self._watchers) == 1:
             return self._watchers[0].call
         return self._show if self._watchers else None
+
+    def ended(self, run: Invocation) -> None:
+        """Show a run that ended."""
+        for watcher in self._watchers:
+            watcher.run(run)
 
     def stop(self) -> None:
         """Send what waits. Blocking."""

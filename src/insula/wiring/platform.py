@@ -172,6 +172,7 @@ class Platform:
                 slots=self.settings.slots,
                 turns=self.governing.sandbox_queue,
                 weight=self.governing.weight,
+                ended=self.telemetry.ended,
                 reservations=LedgerReservations(self.governing.ledgers),
             )
         )
