@@ -18,6 +18,7 @@ import uvloop
 from insula.audit import AuditLog
 from insula.gateway import (
     DataPlane,
+    Deployed,
     Door,
     Doors,
     KeyCaller,
@@ -286,7 +287,11 @@ class Plane:
         self.verifier = self.authority.verifier(Gateway)
         self.doors = Doors(self.home / "run", self.verifier, self.plane, self.doors_limits)
         caller = KeyCaller(
-            self.verifier, self.authority, self.credentials, self.clock, lambda _t, _a: frozenset({"m1"})
+            self.verifier,
+            self.authority,
+            self.credentials,
+            self.clock,
+            lambda _t, _a: Deployed("desk", frozenset({"m1"})),
         )
         self.listener = PublicListener(self.plane, caller, "127.0.0.1", 0)
         await self.listener.start()
@@ -298,8 +303,8 @@ class Plane:
             self.entitlements.entitle(name, model)
         return tenant
 
-    def key(self, tenant: TenantId) -> str:
-        return self.credentials.create_key(tenant, "test").secret
+    def key(self, tenant: TenantId, **bound: Any) -> str:
+        return self.credentials.create_key(tenant, "test", **bound).secret
 
     def door(self, tenant: TenantId, *models: str, agent: str = "worker", uid: int | None = None) -> Door:
         run = RunId(mint("run", self.clock))

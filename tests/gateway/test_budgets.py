@@ -12,6 +12,7 @@ import pytest
 from insula.governance import Hard, Limits
 from insula.governance.policy import Held, Policy
 from insula.governance.quota.meter import Use
+from insula.kernel.ids import TenantId
 from insula.usage import Tokens
 
 PRICED = "gpt-4o-mini"
@@ -196,6 +197,27 @@ def test_an_agent_cannot_name_another_application(plane: Any, relay: Any) -> Non
         answer = httpx.post(f"{url}/v1/chat/completions", json=body, headers={"x-insula-app": app})
         assert answer.status_code == status
     assert answer.json()["error"]["rule"] == "app.bound"
+
+
+def test_a_bound_key_spends_within_its_application_whatever_it_says(client: Client) -> None:
+    client.limit(key="acme/web", rpm=60, rpm_burst=2)
+    assert client.call(headers={"x-insula-app": "web"}).status_code == 200
+    client.key = client.plane.key(TenantId("acme"), app="web")
+    assert client.call().status_code == 200
+    denied = client.call(headers={"x-insula-app": "shop"})
+    assert denied.status_code == 403 and denied.json()["error"]["rule"] == "app.bound"
+    refused = client.call()
+    assert refused.status_code == 429 and refused.headers["x-insula-level"] == "application"
+
+
+def test_a_key_of_an_agent_spends_within_the_application_it_was_deployed_for(client: Client) -> None:
+    client.limit(key="acme/desk", rpm=60, rpm_burst=1)
+    client.key = client.plane.key(TenantId("acme"), agent="clerk")
+    assert client.call(model="m1").status_code == 200
+    assert client.call(model="m1").headers["x-insula-level"] == "application"
+    assert client.call(model="m1", headers={"x-insula-app": "shop"}).status_code == 403
+    (event,) = client.plane.events()
+    assert (event["app_id"], event["agent_id"]) == ("desk", "clerk")
 
 
 @pytest.mark.parametrize(

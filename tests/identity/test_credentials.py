@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from insula.identity import OPERATOR_SCOPES, SCOPES, TENANT_SCOPES, Gateway, Issued, scopes_table
 from insula.kernel.errors import Denied, InvalidRequest, NotFound, Unauthenticated
-from insula.kernel.ids import AgentName, TenantId
+from insula.kernel.ids import AgentName, AppName, TenantId
 
 if TYPE_CHECKING:
     from conftest import World
@@ -38,6 +38,14 @@ def test_each_kind_resolves_to_what_it_was_made_for(world: World) -> None:
     assert (operator.kind, operator.tenant, operator.scopes) == ("operator", None, OPERATOR_SCOPES)
     assert (token.kind, token.tenant, token.scopes) == ("tenant", ACME, TENANT_SCOPES)
     assert (key.kind, key.tenant, key.scopes, key.agent) == ("key", ACME, {"models:use"}, "helper")
+
+
+def test_a_key_is_bound_to_an_application_or_an_agent(world: World) -> None:
+    bound = world.credentials.create_key(ACME, "app", app=AppName("web"))
+    assert world.restarted().credentials.resolve(bound.secret).app == "web"
+    with pytest.raises(InvalidRequest, match="not to both") as wrong:
+        world.credentials.create_key(ACME, "app", AgentName("helper"), app=AppName("web"))
+    assert wrong.value.field == "app"
 
 
 def test_secrets_carry_their_kind_and_are_never_shown_or_stored(world: World, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ _RUN_SCHEMA = {"type": "string", "pattern": "^run_[0-9abcdefghjkmnpqrstvwxyz]{26
 
 TenantField = Annotated[str, AfterValidator(ids.tenant_id), WithJsonSchema(_LABEL_SCHEMA)]
 AgentField = Annotated[str, AfterValidator(ids.agent_name), WithJsonSchema(_LABEL_SCHEMA)]
+AppField = Annotated[str, AfterValidator(ids.app_name), WithJsonSchema(_LABEL_SCHEMA)]
 
 TenantPath = Annotated[
     ids.TenantId,

@@ -1,6 +1,6 @@
 """The data plane: doors and the public listener, and the one governed way of a model call behind them."""
 
-from insula.gateway.caller import DoorCaller, Identity, KeyCaller
+from insula.gateway.caller import Deployed, DoorCaller, Identity, KeyCaller
 from insula.gateway.door import Door, Doors
 from insula.gateway.gateway import DataPlane, PublicListener
 from insula.gateway.metrics import Metrics
@@ -13,6 +13,7 @@ from insula.gateway.wire import PUBLIC_LIMITS, WireLimits
 __all__ = [
     "PUBLIC_LIMITS",
     "DataPlane",
+    "Deployed",
     "Door",
     "DoorCaller",
     "Doors",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from insula.governance import Scope
 from insula.identity import (
@@ -20,8 +20,6 @@ from insula.kernel.clock import Clock
 from insula.kernel.errors import Denied, Unauthenticated
 
 _KEYS_KEPT = 10_000
-
-
 _APPS_KEPT = 64
 
 
@@ -29,8 +27,9 @@ _APPS_KEPT = 64
 class Identity:
     """A verified caller, with what its requests need again and again.
 
-    An agent behind a door belongs to the application it was deployed for (``bound``). Whoever holds a key
-    is the tenant's own application, and may say which one.
+    An agent belongs to the application it was deployed for, whether it calls through a door or by a key of
+    its own, and a key may be bound to an application. Any other key is the tenant's: its holder may say which
+    application calls.
     """
 
     context: VerifiedContext[Gateway]
@@ -52,7 +51,7 @@ class Identity:
             return self.scope
         if self.bound:
             raise Denied(
-                f"this agent belongs to the application {self.scope.app}, not to {app}",
+                f"this caller belongs to the application {self.scope.app}, not to {app}",
                 hint="leave x-insula-app out",
                 field="x-insula-app",
                 rule="app.bound",
@@ -111,6 +110,13 @@ class DoorCaller:
         return known
 
 
+class Deployed(NamedTuple):
+    """The application that an agent was deployed for, if for one, and the models it may use."""
+
+    app: str | None
+    models: frozenset[str]
+
+
 @dataclass(slots=True)
 class _KnownKey:
     principal: Principal
@@ -121,7 +127,7 @@ class _KnownKey:
 class KeyCaller:
     """Callers that hold a virtual key.
 
-    ``models_of(tenant, agent)`` is the model list of the agent that a key is bound to.
+    ``agent_of(tenant, agent)`` tells what a key that is bound to an agent must know of it.
     """
 
     def __init__(
@@ -130,13 +136,13 @@ class KeyCaller:
         authority: Authority,
         credentials: Credentials,
         clock: Clock,
-        models_of: Callable[[str, str], frozenset[str]],
+        agent_of: Callable[[str, str], Deployed],
     ) -> None:
         self._verifier = verifier
         self._authority = authority
         self._resolve = credentials.resolve
         self._clock = clock
-        self._models_of = models_of
+        self._agent_of = agent_of
         self._known: dict[str, _KnownKey] = {}
 
     def identify(self, headers: dict[bytes, bytes]) -> Identity:
@@ -147,9 +153,15 @@ class KeyCaller:
         context = self._verifier.verify(known.token())
         identity = known.identity
         if identity is None or identity.context is not context:
-            models = self._list(principal)
-            identity = known.identity = _identity(context, None, principal.agent, models, bound=False)
+            identity = known.identity = self._identity(context, principal)
         return identity
+
+    def _identity(self, context: VerifiedContext[Gateway], principal: Principal) -> Identity:
+        agent = principal.agent
+        if agent is None:
+            return _identity(context, principal.app, None, None, bound=principal.app is not None)
+        app, models = self._agent_of(context.tenant, agent)
+        return _identity(context, app, agent, models, bound=True)
 
     def _remember(self, principal: Principal) -> _KnownKey:
         if principal.kind != "key" or principal.tenant is None:
@@ -164,11 +176,6 @@ class KeyCaller:
             del self._known[next(iter(self._known))]
         known = self._known[principal.id] = _KnownKey(principal, token)
         return known
-
-    def _list(self, principal: Principal) -> frozenset[str] | None:
-        if principal.agent is None or principal.tenant is None:
-            return None
-        return self._models_of(principal.tenant, principal.agent)
 
 
 def presented(headers: dict[bytes, bytes]) -> str:

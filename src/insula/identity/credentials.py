@@ -19,7 +19,7 @@ from insula.identity.scopes import scopes_for
 from insula.kernel.clock import Clock
 from insula.kernel.entropy import token_text
 from insula.kernel.errors import Denied, InvalidRequest, NotFound, Unauthenticated
-from insula.kernel.ids import AgentName, TenantId, mint
+from insula.kernel.ids import AgentName, AppName, TenantId, mint
 from insula.tenancy import Standings, TenantState
 
 Kind = Literal["operator", "tenant", "key"]
@@ -32,7 +32,10 @@ _NAME = re.compile(r"[^\x00-\x1f\x7f]{1,80}")
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who presented a credential, and what it may do. ``tenant`` is ``None`` for operators only."""
+    """Who presented a credential, and what it may do. ``tenant`` is ``None`` for operators only.
+
+    A key may be bound to one of its tenant's agents, or to one of its applications.
+    """
 
     kind: Kind
     id: str
@@ -40,6 +43,7 @@ class Principal:
     scopes: frozenset[str]
     name: str = ""
     agent: AgentName | None = None
+    app: AppName | None = None
 
     @property
     def path(self) -> str:
@@ -113,10 +117,24 @@ class Credentials:
         return self._create("tenant", tenant, name, scopes_for("tenant", scopes), expires_at)
 
     def create_key(
-        self, tenant: TenantId, name: str, agent: AgentName | None = None, expires_at: float | None = None
+        self,
+        tenant: TenantId,
+        name: str,
+        agent: AgentName | None = None,
+        expires_at: float | None = None,
+        app: AppName | None = None,
     ) -> Issued:
-        """Create a virtual key: calls models for ``tenant``, within the limits of ``agent`` when given."""
-        return self._create("key", tenant, name, scopes_for("key", None), expires_at, agent)
+        """Create a virtual key: calls models for ``tenant``, within the limits of ``agent`` or ``app``.
+
+        Raises ``InvalidRequest`` if both are: an agent's application is the one it was deployed for.
+        """
+        if agent is not None and app is not None:
+            raise InvalidRequest(
+                "a key is bound to an agent or to an application, not to both",
+                hint="leave app out: an agent belongs to the application it was deployed for",
+                field="app",
+            )
+        return self._create("key", tenant, name, scopes_for("key", None), expires_at, agent, app)
 
     def resolve(self, secret: str) -> Principal:
         """Return who presents ``secret``.
@@ -162,6 +180,7 @@ class Credentials:
         scopes: frozenset[str],
         expires_at: float | None,
         agent: AgentName | None = None,
+        app: AppName | None = None,
     ) -> Issued:
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise InvalidRequest(
@@ -173,7 +192,7 @@ class Credentials:
         if tenant is not None:
             self._must_exist(tenant)
         secret = _PREFIX[kind] + token_text(32)
-        principal = Principal(kind, mint(_ID[kind], self._clock), tenant, scopes, name, agent)
+        principal = Principal(kind, mint(_ID[kind], self._clock), tenant, scopes, name, agent, app)
         digest = hashlib.sha256(secret.encode()).digest()
         credential = Credential(principal, now, expires_at, None, digest)
         with self._lock:

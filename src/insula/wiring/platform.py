@@ -14,6 +14,7 @@ from insula.audit import PLATFORM as AUDIT_PLATFORM
 from insula.bundles import BundleStore
 from insula.gateway import (
     DataPlane,
+    Deployed,
     Doors,
     KeyCaller,
     Parts,
@@ -151,7 +152,7 @@ class Platform:
         )
         verifier = self.authority.verifier(Gateway)
         self.doors = Doors(self.ground.home / "run", verifier, self.plane)
-        keys = KeyCaller(verifier, self.authority, self.credentials, self.clock, self._models_of)
+        keys = KeyCaller(verifier, self.authority, self.credentials, self.clock, self._agent_of)
         self.listener = PublicListener(self.plane, keys, self.settings.host, self.settings.gateway_port)
 
     def _build_runs(self) -> None:
@@ -274,12 +275,13 @@ class Platform:
         if self.ready:
             threading.Thread(target=self.prices.warm, name="prices", daemon=True).start()
 
-    def _models_of(self, tenant: str, agent: str) -> frozenset[str]:
-        """Return the models an agent may use; none when it is not deployed."""
+    def _agent_of(self, tenant: str, agent: str) -> Deployed:
+        """Return what a key of an agent must know of it; one that is not deployed may use no model."""
         try:
-            return frozenset(self.registry.get_agent(TenantId(tenant), AgentName(agent)).models)
+            found = self.registry.get_agent(TenantId(tenant), AgentName(agent))
         except NotFound:
-            return frozenset()
+            return Deployed(None, frozenset())
+        return Deployed(found.manifest.get("app"), frozenset(found.models))
 
     def _audit_refusal(self, refused: Refused) -> None:
         self.audit.append(

@@ -10,6 +10,7 @@ from pydantic import Field
 from insula.api.caller import Caller, needs
 from insula.api.fields import (
     AgentField,
+    AppField,
     Body,
     CursorQuery,
     Gone,
@@ -26,7 +27,7 @@ from insula.api.paging import paged
 from insula.identity import Credential, Issued
 from insula.kernel.clock import rfc3339
 from insula.kernel.errors import NotFound
-from insula.kernel.ids import TenantId, agent_name
+from insula.kernel.ids import TenantId, agent_name, app_name
 
 router = APIRouter(tags=["keys and tokens"])
 KeyReader = Annotated[Caller, Depends(needs("keys:read"))]
@@ -46,6 +47,7 @@ class KeyCreate(Body):
 
     name: Name = "default"
     agent: AgentField | None = None
+    app: AppField | None = None
     expires_in_s: Lifetime = None
 
 
@@ -65,6 +67,7 @@ class CredentialView(View):
     name: str
     tenant: str | None
     agent: str | None
+    app: str | None
     scopes: list[str]
     created_at: Stamp
     expires_at: Stamp | None
@@ -80,6 +83,7 @@ class CredentialView(View):
             name=who.name,
             tenant=who.tenant,
             agent=who.agent,
+            app=who.app,
             scopes=sorted(who.scopes),
             created_at=rfc3339(credential.created_at),
             expires_at=_stamp(credential.expires_at),
@@ -119,12 +123,17 @@ def _expiry(who: Caller, lifetime_s: int | None) -> float | None:
 
 @router.post("/tenants/{tenant}/keys", status_code=201)
 def create_key(tenant: TenantPath, body: KeyCreate, who: KeyWriter, _key: IdempotencyHeader = None) -> NewKey:
-    """Make a virtual key for the gateway. With `agent`: within that agent's limits and models."""
+    """Make a virtual key for the gateway.
+
+    With `agent` it is bound to that agent, its limits and models; with `app` to that application's limits.
+    """
     who.must_see(tenant)
     agent = None if body.agent is None else agent_name(body.agent)
     if agent is not None:
         who.platform.registry.get_agent(tenant, agent)
-    issued = who.platform.credentials.create_key(tenant, body.name, agent, _expiry(who, body.expires_in_s))
+    app = None if body.app is None else app_name(body.app)
+    expires_at = _expiry(who, body.expires_in_s)
+    issued = who.platform.credentials.create_key(tenant, body.name, agent, expires_at, app)
     who.audit(tenant, "key.created", issued.credential.id, name=body.name)
     return NewKey.issued(issued)
 

@@ -6,11 +6,12 @@ import asyncio
 import hashlib
 from typing import Annotated, Self
 
-from fastapi import APIRouter, Depends, Path
-from pydantic import AfterValidator, Field, WithJsonSchema
+from fastapi import APIRouter, Depends
+from pydantic import Field, WithJsonSchema
 
 from insula.api.caller import Caller, needs
 from insula.api.fields import (
+    AppPath,
     Body,
     CursorQuery,
     Gone,
@@ -25,17 +26,11 @@ from insula.api.paging import paged
 from insula.governance.policy import Held, Mode, WouldBe, parse_mode, parse_name
 from insula.governance.scope import PLATFORM
 from insula.kernel.clock import rfc3339
-from insula.kernel.ids import AppName, TenantId, app_name
+from insula.kernel.ids import AppName, TenantId
 
 router = APIRouter(tags=["policies"])
 Reader = Annotated[Caller, Depends(needs("limits:read"))]
 Writer = Annotated[Caller, Depends(needs("limits:write"))]
-AppPath = Annotated[
-    AppName,
-    Path(description="The application's name."),
-    AfterValidator(app_name),
-    WithJsonSchema({"type": "string", "pattern": "^[a-z0-9]([a-z0-9-]{0,46}[a-z0-9])?$", "maxLength": 48}),
-]
 _MODES = {"type": "string", "enum": [mode.value for mode in Mode]}
 
 

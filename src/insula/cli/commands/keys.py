@@ -35,13 +35,18 @@ def create(
     agent: Annotated[
         str | None, typer.Option(metavar="AGENT", help="Count its use as this agent's, and take its models.")
     ] = None,
+    app: Annotated[
+        str | None,
+        typer.Option(metavar="APP", help="Bind it to this application's limits; it can name no other."),
+    ] = None,
     days: Annotated[
         int | None, typer.Option(metavar="N", help="Days until it ends. [default: never]")
     ] = None,
 ) -> None:
     """Make a virtual key: any OpenAI SDK can use it against the gateway. It is shown this once."""
     place: Place = ctx.obj
-    body = {"name": name, "agent": agent, "expires_in_s": None if days is None else days * DAY_S}
+    expires_in_s = None if days is None else days * DAY_S
+    body = {"name": name, "agent": agent, "app": app, "expires_in_s": expires_in_s}
     with place.client() as client:
         made = client.post(path("tenants", tenant, "keys"), body)
         gateway = client.get("/platform")["gateway"] if not place.as_json else ""
@@ -127,7 +132,7 @@ def _list(ctx: typer.Context, where: str, empty: str) -> None:
         (
             c["id"],
             c["name"],
-            c.get("agent") or c.get("scopes"),
+            c.get("agent") or c.get("app") or c.get("scopes"),
             show.when(c["created_at"]),
             show.when(c["expires_at"]),
         )

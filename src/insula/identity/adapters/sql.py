@@ -52,6 +52,7 @@ _CREDENTIALS = Table(
     Column("tenant", String),
     Column("name", String, nullable=False),
     Column("agent", String),
+    Column("app", String),
     Column("scopes", JSON, nullable=False),
     Column("created_at", Float, nullable=False),
     Column("expires_at", Float),
@@ -121,6 +122,7 @@ class SqlCredentialStore:
             "tenant": who.tenant,
             "name": who.name,
             "agent": who.agent,
+            "app": who.app,
             "scopes": sorted(who.scopes),
             "created_at": credential.created_at,
             "expires_at": credential.expires_at,
@@ -135,5 +137,5 @@ class SqlCredentialStore:
 
 
 def _credential(row: Any) -> Credential:
-    who = Principal(row.kind, row.id, row.tenant, frozenset(row.scopes), row.name, row.agent)
+    who = Principal(row.kind, row.id, row.tenant, frozenset(row.scopes), row.name, row.agent, row.app)
     return Credential(who, row.created_at, row.expires_at, row.revoked_at, row.digest)
