@@ -84,6 +84,11 @@ def test_limits_that_are_none_are_refused_when_saved(governed: Any, words: tuple
     assert done.code == 2, done.out + done.err
 
 
+def test_how_a_limit_is_lifted_is_told_to_whoever_guesses(governed: Any) -> None:
+    done = governed.run("limit", "set", "platform", "--usd-per-day", "unlimited")
+    assert done.code == 2 and "--unlimited usd-per-day" in done.err
+
+
 def test_a_refusal_names_level_and_limit_in_body_and_headers(governed: Any) -> None:
     tenant = Tenant(governed, "t-refused")
     tenant.ok("limit", "set", "t-refused/web", "--rpm", "60", "--rpm-burst", "1")

@@ -91,6 +91,12 @@ def set_(
         "overdraft_tokens": overdraft_tokens, "strict": strict, "debt_percent": debt_percent,
         "queue_wait_s": queue_wait_s,
     }  # fmt: skip
+    for name, value in given.items():
+        if value == "unlimited":
+            option = name.replace("_", "-")
+            raise InvalidRequest(
+                f"--{option} takes dollars", hint=f"to lift it: --unlimited {option}", field=name
+            )
     changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     changes |= {name.replace("-", "_"): None for name in unlimited or []}
     if not changes:
