@@ -44,7 +44,7 @@ from insula.storage import ControlDatabase
 from insula.storage.heads import SqlHeads
 from insula.tenancy import Tier, Trust
 from insula.tenancy.adapters.sql import SqlRegistry
-from insula.usage import Outbox, PriceBook, Recorder, UsageReports
+from insula.usage import Outbox, PriceBook, Recorder, UnderWay, UsageReports
 from insula.usage.adapters.sql import SqlBooks
 from insula.vault import Barrier
 
@@ -263,6 +263,8 @@ class Plane:
         self.books = SqlBooks(control)
         self.recorder = Recorder(self.outbox, self.books)
         await self.recorder.start()
+        self.under_way = UnderWay(self.home / "under-way")
+        self.under_way.begin()
         self.reports = UsageReports(self.recorder, self.books, self.clock)
         models = SqlModels(control)
         self.endpoint_keys = Keys()
@@ -282,6 +284,7 @@ class Plane:
             burn=lambda endpoint, model: burndown.find("openai", "*", model, date(2026, 11, 25)),
             lanes=lambda _tenant: self.lanes, turnstiles=self.turnstiles,
             policing=Policing(self.policies, self.governor, lambda _tenant: ("pro", ())),
+            under_way=self.under_way,
         )  # fmt: skip
         self.plane = DataPlane(parts)
         self.verifier = self.authority.verifier(Gateway)
@@ -331,6 +334,7 @@ class Plane:
         self.call(self.plane.stop())
         self.call(self.server.stop())
         self.call(self.recorder.stop())
+        self.under_way.close()
         self.loop.call_soon_threadsafe(self.loop.stop)
         self.thread.join()
         self.loop.close()

@@ -13,7 +13,7 @@ from insula.governance import Hard, Limits
 from insula.governance.policy import Held, Policy
 from insula.governance.quota.meter import Use
 from insula.kernel.ids import TenantId
-from insula.usage import Tokens
+from insula.usage import Tokens, UnderWay
 
 PRICED = "gpt-4o-mini"
 ASK = {"model": PRICED, "messages": [{"role": "user", "content": "hi"}]}
@@ -176,6 +176,24 @@ def test_running_calls_that_hold_a_budget_are_told_apart(client: Client) -> None
     assert codes == {"budget_in_flight"}
     held = next(a for a in answers if a.status_code == 429)
     assert 0 < float(held.headers["retry-after"]) <= 30 and held.headers["x-should-retry"] == "true"
+
+
+def test_a_crash_before_the_event_is_durable_bills_what_the_limits_were_debited(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client.limit(tokens_per_day=10_000)
+
+    def full(_event: object) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr(client.plane.recorder, "record", full)
+    assert client.call().status_code == 503
+    with pytest.raises(httpx.RemoteProtocolError):
+        client.call(stream=True)
+    left = UnderWay(client.plane.home / "under-way").recover(client.plane.clock.now())
+    debited = client.plane.governor.used("acme", "day")
+    assert sum(event.quota_tokens for event in left) == debited.quota > 0
+    assert sum(event.cost_nanousd for event in left) == debited.nanousd > 0
 
 
 def test_a_limit_of_an_application_is_its_own(client: Client) -> None:

@@ -224,6 +224,10 @@ class Pipeline:
         """Settle every account and write the usage event; the future is done when it is durable."""
         parts, admission = self.parts, call.admission
         used = admission.valuation.used(tokens)
+        if (
+            parts.under_way is not None
+        ):  # after a crash from here on, the bill is what the limits were debited
+            parts.under_way.progressed(under_way(call, tokens, used))
         self.limits.settle(call.request_id, used)
         held_us = self._held_us(call)
         cost = fair_cost(admission, tokens, held_us) if admission.queued else 0
