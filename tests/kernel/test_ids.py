@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from insula.kernel import ids
 from insula.kernel.clock import ManualClock, rfc3339
 from insula.kernel.errors import InvalidRequest
 from insula.kernel.ids import agent_name, mint, minted, run_id, tenant_id
@@ -54,6 +55,15 @@ def test_no_other_text_becomes_a_name(text: str) -> None:
 def test_hostile_names_are_refused(name: object) -> None:
     with pytest.raises(InvalidRequest):
         tenant_id(name)
+
+
+def test_a_minted_id_is_milliseconds_and_chance_in_base_32(monkeypatch: pytest.MonkeyPatch) -> None:
+    chance = bytes(range(200, 210))
+    monkeypatch.setattr(ids, "token_bytes", lambda count: chance[:count])
+    number = 0
+    for digit in mint("req", ManualClock(1_796_083_000.123)).removeprefix("req_"):
+        number = number * 32 + "0123456789abcdefghjkmnpqrstvwxyz".index(digit)
+    assert divmod(number, 1 << 80) == (1_796_083_000_123, int.from_bytes(chance, "big"))
 
 
 def test_minted_ids_sort_by_time() -> None:

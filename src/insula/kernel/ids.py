@@ -21,6 +21,8 @@ RunId = NewType("RunId", str)
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,46}[a-z0-9])?")
 _MINTED = re.compile(r"[a-z]{3}_[0-9abcdefghjkmnpqrstvwxyz]{26}")
 _CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
+_PAIRS = [high + low for high in _CROCKFORD for low in _CROCKFORD]
+_FORTY_BITS = (1 << 40) - 1
 _RULE = "1 to 48 of a-z, 0-9 and '-', beginning and ending with a letter or digit"
 
 
@@ -51,9 +53,16 @@ def mint(prefix: str, clock: Clock) -> str:
 
     48 bits of milliseconds and 80 random bits, lower case, in Crockford's alphabet.
     """
-    number = (int(clock.now() * 1000) << 80) | int.from_bytes(token_bytes(10), "big")
-    digits = [_CROCKFORD[(number >> shift) & 31] for shift in range(125, -1, -5)]
-    return f"{prefix}_{''.join(digits)}"
+    now, chance = int(clock.now() * 1000), token_bytes(10)
+    return (
+        f"{prefix}_{_PAIRS[now >> 40]}{_eight(now & _FORTY_BITS)}"
+        f"{_eight(int.from_bytes(chance[:5], 'big'))}{_eight(int.from_bytes(chance[5:], 'big'))}"
+    )
+
+
+def _eight(bits: int) -> str:
+    """Return 40 bits as eight digits."""
+    return f"{_PAIRS[bits >> 30]}{_PAIRS[bits >> 20 & 1023]}{_PAIRS[bits >> 10 & 1023]}{_PAIRS[bits & 1023]}"
 
 
 def minted(value: object, prefix: str) -> str:
