@@ -10,16 +10,20 @@ from pathlib import Path
 
 import pytest
 
-from insula.usage import Sent, UnderWay
+from insula.usage import Sent, UnderWay, Used
 
 NOW = 1_790_000_000.0
 
 
 def sent(name: str, output: int = 0) -> Sent:
     return Sent(
-        f"req_{name}", "acme", "web", None, None, "key/k", "openai", "main", "m1", "interactive",
-        NOW - 5, "openai:1", "p1", 20, output, 20, output, 20 + output, 7 + output,
+        f"req_{name}", "acme", "web", "", "", "key/k", "openai", "main", "m1", "interactive",
+        NOW - 5, "openai:1", "p1", used(output),
     )  # fmt: skip
+
+
+def used(output: int) -> Used:
+    return Used(20, output, 20, output, 20 + output, 7 + output)
 
 
 def test_what_was_under_way_is_billed_by_its_last_line(tmp_path: Path) -> None:
@@ -27,10 +31,10 @@ def test_what_was_under_way_is_billed_by_its_last_line(tmp_path: Path) -> None:
     calls.begin()
     for name in ("a", "b", "c"):
         calls.sent(sent(name))
-    calls.progressed(sent("b", 64))
-    calls.progressed(sent("b", 128))
+    calls.progressed("req_b", used(64))
+    calls.progressed("req_b", used(128))
     calls.ended("req_a")
-    calls.progressed(sent("a", 999))  # too late: it has ended
+    calls.progressed("req_a", used(999))  # too late: it has ended
     calls.close()
     events = {event.event_id: event for event in UnderWay(tmp_path).recover(NOW)}
     assert set(events) == {"req_b", "req_c"}
@@ -77,12 +81,14 @@ def test_a_killed_process_loses_no_call(tmp_path: Path) -> None:
     script = textwrap.dedent(f"""
         import os, signal
         from pathlib import Path
-        from insula.usage import Sent, UnderWay
+        from insula.usage import Sent, UnderWay, Used
         calls = UnderWay(Path({str(tmp_path)!r}))
         calls.begin()
         for number in range(500):
-            calls.sent(Sent(f"req_{{number}}", "acme", None, None, None, "", "openai", "main", "m1", "", 1.0,
-                            "", "p", 20, 0, 20, 0, 20, 7))
+            used = Used(20, 0, 20, 0, 20, 7)
+            calls.sent(
+                Sent(f"req_{{number}}", "acme", "", "", "", "", "up", "main", "m1", "", 1.0, "", "p", used)
+            )
             if number % 2:
                 calls.ended(f"req_{{number}}")
         os.kill(os.getpid(), signal.SIGKILL)
@@ -98,7 +104,7 @@ def test_a_slot_that_was_half_written_is_left_out_or_falls_back(tmp_path: Path, 
     calls.begin()
     calls.sent(sent("a"))
     calls.sent(sent("b"))
-    calls.progressed(sent("a", 64))
+    calls.progressed("req_a", used(64))
     calls.close()
     path = tmp_path / "under-way.map"
     data = bytearray(path.read_bytes())

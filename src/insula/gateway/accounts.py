@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from insula.usage import Sent, Tokens, UsageEvent
+from insula.usage import Sent, Tokens, UsageEvent, Used
 
 if TYPE_CHECKING:
     from insula.gateway.call import End, ModelCall, Source
@@ -20,16 +20,20 @@ class Debits(NamedTuple):
     fair_charged: int
 
 
-def under_way(call: ModelCall, tokens: Tokens, used: Amounts) -> Sent:
-    """Return a call under way, and what it has used so far, as a crash would leave it to be billed."""
-    admission = call.admission
-    scope, valuation = admission.scope, admission.valuation
+def sent_call(call: ModelCall, used: Used) -> Sent:
+    """Return a call on its way, as a crash would leave it to be billed."""
+    admission, identity = call.admission, call.identity
+    scope, valuation, endpoint = admission.scope, admission.valuation, admission.endpoint
     return Sent(
-        call.request_id, scope.tenant, scope.app, scope.agent, call.identity.run, call.identity.subject,
-        str(admission.endpoint.kind), admission.endpoint.name, call.ask.model, str(admission.lane),
-        admission.started_at, valuation.burn.version, valuation.price.version, tokens.input, tokens.output,
-        used.input, used.output, used.quota, used.nanousd,
+        call.request_id, scope.tenant, scope.app or "", scope.agent or "", identity.run or "",
+        identity.subject, endpoint.kind, endpoint.name, call.ask.model, admission.lane,
+        admission.started_at, valuation.burn.version, valuation.price.version, used,
     )  # fmt: skip
+
+
+def used_so_far(tokens: Tokens, debited: Amounts) -> Used:
+    """Return what a call has used, and what its accounts were debited for it."""
+    return Used(tokens.input, tokens.output, debited.input, debited.output, debited.quota, debited.nanousd)
 
 
 def event_of(

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import structlog
 
 from insula.gateway import openai_errors, quota_headers
-from insula.gateway.accounts import Debits, event_of, under_way
+from insula.gateway.accounts import Debits, event_of, sent_call, used_so_far
 from insula.gateway.admission import Admission
 from insula.gateway.ask import Ask, Route
 from insula.gateway.call import End, ModelCall, Source
@@ -39,7 +39,7 @@ from insula.kernel.errors import AccessError, Denied, Draining, InsulaError
 from insula.kernel.ids import mint
 from insula.models import Catalog, Endpoint, Entitlements, Upstreams
 from insula.models.entitlements import decide
-from insula.usage import Sent, Tokens, UsageEvent
+from insula.usage import Sent, Tokens, UsageEvent, Used
 
 if TYPE_CHECKING:
     from insula.gateway.caller import Identity
@@ -74,7 +74,7 @@ class Remembering(Protocol):
 
     def sent(self, call: Sent) -> None: ...
 
-    def progressed(self, call: Sent) -> None: ...
+    def progressed(self, request_id: str, used: Used) -> None: ...
 
     def ended(self, request_id: str) -> None: ...
 
@@ -175,7 +175,8 @@ class Pipeline:
         call.site.opened()
         if self.parts.under_way is not None:
             tokens = Tokens(input=admission.read)
-            self.parts.under_way.sent(under_way(call, tokens, admission.valuation.used(tokens)))
+            used = used_so_far(tokens, admission.valuation.used(tokens))
+            self.parts.under_way.sent(sent_call(call, used))
         call.depart(upstream.send(ask.route.value, body, call))
 
     # while it runs
@@ -190,7 +191,7 @@ class Pipeline:
             cost = fair_cost(admission, tokens, self._held_us(call))
             self._turnstile(admission).queue.progress(call.request_id, cost)
         if self.parts.under_way is not None:
-            self.parts.under_way.progressed(under_way(call, tokens, used))
+            self.parts.under_way.progressed(call.request_id, used_so_far(tokens, used))
 
     def extend(self, call: ModelCall, bound: int) -> Soon[int]:
         """Ask the budgets to bear more output than ``bound``; return what they bear, or promise to."""
@@ -227,7 +228,7 @@ class Pipeline:
         if (
             parts.under_way is not None
         ):  # after a crash from here on, the bill is what the limits were debited
-            parts.under_way.progressed(under_way(call, tokens, used))
+            parts.under_way.progressed(call.request_id, used_so_far(tokens, used))
         self.limits.settle(call.request_id, used)
         held_us = self._held_us(call)
         cost = fair_cost(admission, tokens, held_us) if admission.queued else 0

@@ -14,7 +14,7 @@ from insula.usage.row import UsageRow
 from insula.usage.shared_cost import Basis, SharedCost, nano_of
 from insula.usage.spent import Spent
 from insula.usage.tokens import Tokens
-from insula.usage.under_way import Sent, UnderWay
+from insula.usage.under_way import Sent, UnderWay, Used
 
 __all__ = [
     "SCHEMA",
@@ -39,5 +39,6 @@ __all__ = [
     "UsageReport",
     "UsageReports",
     "UsageRow",
+    "Used",
     "nano_of",
 ]

@@ -33,28 +33,17 @@ _BETWEEN = "\x1f"
 # the two figures holds.
 _SLOT = 2_048
 _HEAD = struct.Struct("<II")
-_FIGURES = struct.Struct("<6QI")
-_AT = (_SLOT - 2 * _FIGURES.size, _SLOT - _FIGURES.size)
+_FIGURES = struct.Struct("<6Q")
+_CHECKED = struct.Struct("<6QI")
+_AT = (_SLOT - 2 * _CHECKED.size, _SLOT - _CHECKED.size)
+_NO_FIGURES = bytes(_CHECKED.size)
 _LONGEST = _AT[0] - _HEAD.size
 _FREE = b"\0\0\0\0"
 
 
-class Sent(NamedTuple):
-    """A call as it was sent. The last six figures are what it is known to have used so far."""
+class Used(NamedTuple):
+    """What a call is known to have used so far: tokens, quota tokens of each direction and in all, money."""
 
-    request_id: str
-    tenant: str
-    app: str | None
-    agent: str | None
-    run: str | None
-    subject: str
-    provider: str
-    endpoint: str
-    model: str
-    lane: str
-    started_at: float
-    burn_version: str
-    price_version: str
     input_tokens: int
     output_tokens: int
     input_quota: int
@@ -63,7 +52,23 @@ class Sent(NamedTuple):
     nanousd: int
 
 
-_FIXED = len(Sent._fields) - 6
+class Sent(NamedTuple):
+    """A call as it was sent. ``app``, ``agent`` and ``run`` are empty for a call without one."""
+
+    request_id: str
+    tenant: str
+    app: str
+    agent: str
+    run: str
+    subject: str
+    provider: str
+    endpoint: str
+    model: str
+    lane: str
+    started_at: float
+    burn_version: str
+    price_version: str
+    used: Used
 
 
 class UnderWay:
@@ -100,25 +105,26 @@ class UnderWay:
         """A call is on its way."""
         if call.request_id in self._slots:
             return  # it is sent once more: its endpoint did not take it the first time
-        text = _BETWEEN.join(map(str, call[:_FIXED])).encode()
+        text = _BETWEEN.join(
+            (*call[:10], str(call.started_at), call.burn_version, call.price_version)
+        ).encode()
         place = self._take()
         if place is None or self._map is None or len(text) > _LONGEST:
             _log.error("call_under_way_not_written", request=call.request_id)
             return
         self._slots[call.request_id] = place
-        self._figures(place + _AT[0], call)
-        self._map[place + _AT[1] : place + _SLOT] = bytes(_FIGURES.size)
+        self._map[place + _AT[0] : place + _SLOT] = _checked(call.used) + _NO_FIGURES
         body = place + _HEAD.size
         self._map[body : body + len(text)] = text
         self._map[place : place + _HEAD.size] = _HEAD.pack(len(text), zlib.crc32(text))
 
-    def progressed(self, call: Sent) -> None:
+    def progressed(self, request_id: str, used: Used) -> None:
         """A call has used so much so far."""
-        place = self._slots.get(call.request_id)
-        if place is not None:
-            turn = 1 - self._turns.get(call.request_id, 0)
-            self._turns[call.request_id] = turn
-            self._figures(place + _AT[turn], call)
+        place = self._slots.get(request_id)
+        if place is not None and self._map is not None:
+            turn = self._turns[request_id] = 1 - self._turns.get(request_id, 0)
+            at = place + _AT[turn]
+            self._map[at : at + _CHECKED.size] = _checked(used)
 
     def ended(self, request_id: str) -> None:
         """A call's usage event is durable."""
@@ -133,11 +139,6 @@ class UnderWay:
         if self._map is not None:
             self._map.close()
             self._map = None
-
-    def _figures(self, at: int, call: Sent) -> None:
-        assert self._map is not None
-        figures = _FIGURES.pack(*call[-6:], 0)[:-4]
-        self._map[at : at + _FIGURES.size] = figures + zlib.crc32(figures).to_bytes(4, "little")
 
     def _take(self) -> int | None:
         """Return a free slot; the file doubles when there is none."""
@@ -173,30 +174,36 @@ def _sent(words: list[str], figures: tuple[int, ...]) -> Sent:
     request_id, tenant, app, agent, run, subject, provider, endpoint, model, lane, started, burn, price = (
         words
     )
-    app_id, agent_id, run_id = (None if word == "None" else word for word in (app, agent, run))
     return Sent(
-        request_id, tenant, app_id, agent_id, run_id, subject, provider, endpoint, model, lane,
-        float(started), burn, price, *figures,
+        request_id, tenant, app, agent, run, subject, provider, endpoint, model, lane, float(started), burn,
+        price, Used(*figures),
     )  # fmt: skip
+
+
+def _checked(used: Used) -> bytes:
+    figures = _FIGURES.pack(*used)
+    return figures + zlib.crc32(figures).to_bytes(4, "little")
 
 
 def _whole_figures(data: bytes, place: int) -> Iterator[tuple[int, ...]]:
     for at in _AT:
-        *figures, checksum = _FIGURES.unpack_from(data, place + at)
-        if checksum == zlib.crc32(data[place + at : place + at + _FIGURES.size - 4]) and checksum:
+        *figures, checksum = _CHECKED.unpack_from(data, place + at)
+        if checksum == zlib.crc32(data[place + at : place + at + _FIGURES.size]) and checksum:
             yield tuple(figures)
 
 
 def _event(sent: Sent, now: float) -> UsageEvent:
+    used = sent.used
     try:
         return UsageEvent(
             event_id=sent.request_id, tenant_id=sent.tenant, request_id=sent.request_id,
             provider=sent.provider, model_id=sent.model, request_model=sent.model,
             endpoint=sent.endpoint, timestamp=max(now, sent.started_at), started_at=sent.started_at,
-            input_tokens=sent.input_tokens, output_tokens=sent.output_tokens, quota_tokens=sent.quota,
-            input_quota_tokens=sent.input_quota, output_quota_tokens=sent.output_quota,
-            cost_nanousd=sent.nanousd, price_version=sent.price_version, burn_version=sent.burn_version,
-            app_id=sent.app, agent_id=sent.agent, run_id=sent.run, subject=sent.subject, lane=sent.lane,
+            input_tokens=used.input_tokens, output_tokens=used.output_tokens, quota_tokens=used.quota,
+            input_quota_tokens=used.input_quota, output_quota_tokens=used.output_quota,
+            cost_nanousd=used.nanousd, price_version=sent.price_version, burn_version=sent.burn_version,
+            app_id=sent.app or None, agent_id=sent.agent or None, run_id=sent.run or None,
+            subject=sent.subject, lane=sent.lane,
             usage_source="estimated", stream_end="platform_crash",
         )  # fmt: skip
     except InvalidRequest:
