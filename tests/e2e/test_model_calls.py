@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -55,6 +56,22 @@ def test_an_agent_uses_the_openai_package_as_it_is(
     assert run["usage"]["output_tokens"] == 6
     sent = [str(one["headers"]) for one in upstream.requests[-2:]]
     assert all(run["run"] not in headers and "acme" not in headers for headers in sent)
+
+
+def test_a_batch_run_waits_and_calls_in_its_lane(
+    platform: Any, upstream: Any, tmp_path: Path, write_agent: Any
+) -> None:
+    folder = write_agent(tmp_path / "night", ASK, runtime='"openai"', models='["m1"]')
+    for tenant in ("acme", "bolt"):
+        platform.ok("agent", "deploy", tenant, str(folder))
+    assert platform.ok("run", "acme/night", "--lane", "batch")["lane"] == "batch"
+    platform.ok("usage", "acme")
+    with contextlib.closing(sqlite3.connect(f"file:{platform.home}/control.db?mode=ro", uri=True)) as books:
+        lanes = books.execute("select distinct lane from usage_events where agent_id = 'night'").fetchall()
+    assert lanes == [("batch",)]
+    refused = platform.run("run", "bolt/night", "--lane", "batch")
+    assert refused.code != 0 and "has no batch lane" in refused.err
+    assert platform.run("run", "acme/night", "--lane", "slow").code == 2
 
 
 def test_an_application_uses_a_virtual_key(platform: Any, client_of: Any, upstream: Any) -> None:

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from insula.governance.fairness import Lane
 from insula.kernel.clock import ManualClock
 from insula.kernel.ids import RunId, TenantId
 from insula.runs.admission import Admission
@@ -130,6 +131,20 @@ def test_agents_of_a_tenant_share_what_it_has() -> None:
         order += book.admit()
         book.release(order[-1])
     assert order == ["busy/0", "quiet/3", "busy/1", "busy/2"]
+
+
+def test_interactive_runs_go_before_batch_runs_of_their_tenant_and_of_no_other() -> None:
+    book = Admission(1)
+    a, b = TENANTS[:2]
+    book.ask(a, RunId("a/batch"), None, lane=Lane.BATCH)
+    book.ask(b, RunId("b/batch"), None, lane=Lane.BATCH)
+    for number in range(2):
+        book.ask(a, RunId(f"a/{number}"), None)
+    order = []
+    for _ in range(4):
+        order += book.admit()
+        book.release(order[-1])
+    assert order == ["a/0", "b/batch", "a/1", "a/batch"]
 
 
 def test_the_gate_goes_by_weight_and_learns_how_long_runs_take() -> None:

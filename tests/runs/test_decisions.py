@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from insula.governance.fairness import Lane
 from insula.kernel.errors import ConflictError
 from insula.kernel.ids import AgentName, RunId, TenantId
 from insula.runs.bounds import effective_timeout, narrowed
@@ -103,6 +104,7 @@ def test_a_key_is_bound_to_what_was_asked(x: bytes, y: bytes, t: float | None, u
     else:
         with pytest.raises(ConflictError):
             same_request(stored, asked)
+    assert request_digest(agent, x, t, Lane.BATCH) != stored
 
 
 @given(st.sampled_from(sorted(OPEN)), st.integers(0, 6), st.booleans(), st.sampled_from(["restart", "fail"]))

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from insula.kernel.errors import ConflictError, Draining, InvalidRequest, NotFound, TooLarge
+from insula.kernel.errors import ConflictError, Denied, Draining, InvalidRequest, NotFound, TooLarge
 from insula.kernel.ids import RunId, TenantId
 from insula.runs import RunState
 
@@ -41,6 +41,37 @@ def test_whoever_watches_hears_of_each_end_once(world: Any, live: Any) -> None:
         assert (first.run, first.tenant, first.agent, first.failure) == (good.run, "acme", "hello", None)
         assert (first.began_at, first.ended_at) == (good.created_at, good.finished_at)
         assert (second.run, second.failure) == (bad.run, "exit_status")
+
+    asyncio.run(main())
+
+
+def test_a_run_keeps_its_lane_and_only_one_that_its_tier_has(world: Any, live: Any) -> None:
+    async def main() -> None:
+        world.deploy(HELLO)
+        async with live() as service:
+            view = await world.run(lane="batch")
+            assert view.to_json()["lane"] == "batch" and view.state is RunState.SUCCEEDED
+            assert (await world.run()).lane == "interactive"
+            with pytest.raises(InvalidRequest, match="lane is 'fast'"):
+                await service.submit(world.context(), "hello", b"", lane="fast")
+            world.lanes = ("interactive",)
+            with pytest.raises(Denied, match="has no batch lane"):
+                await service.submit(world.context(), "hello", b"", lane="batch")
+
+    asyncio.run(main())
+
+
+def test_a_tenants_book_from_before_there_were_lanes_is_read(world: Any, live: Any) -> None:
+    async def main() -> None:
+        world.deploy(HELLO)
+        async with live() as service:
+            old = await world.run()
+        space = world.ground.spaces.open(world.storage())
+        space.execute("alter table runs drop column lane")
+        world.build()
+        async with live() as service:
+            assert (await service.get(world.context(), old.run)).lane == "interactive"
+            assert (await world.run(lane="batch")).lane == "batch"
 
     asyncio.run(main())
 

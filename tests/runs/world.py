@@ -269,6 +269,7 @@ class World:
     points: dict[str, Callable[[], None]] = field(default_factory=dict)
     slots: int = 4
     told: list[Invocation] = field(default_factory=list)
+    lanes: tuple[str, ...] = ("interactive", "batch")
 
     def reach(self, point: str) -> None:
         self.points.get(point, lambda: None)()
@@ -277,11 +278,13 @@ class World:
         authority = self.ground.authority
         return authority.verifier(Runs).verify(authority.mint(tenant, "operator/op1", Runs))
 
+    def storage(self, tenant: TenantId = ACME) -> VerifiedContext[Storage]:
+        authority = self.ground.authority
+        return authority.verifier(Storage).verify(authority.mint(tenant, "operator/op1", Storage))
+
     def deploy(self, code: str, manifest: str = "", name: str = "hello", tenant: TenantId = ACME) -> None:
         made = bundle(code, manifest)
-        authority = self.ground.authority
-        ctx = authority.verifier(Storage).verify(authority.mint(tenant, "operator/op1", Storage))
-        BundleStore().put(self.ground.spaces.open(ctx), made)
+        BundleStore().put(self.ground.spaces.open(self.storage(tenant)), made)
         told = made.manifest
         agent = Agent(
             tenant, AgentName(name), made.digest, told.runtime, told.models, told.limits, 0.0, told.as_dict()
@@ -307,6 +310,7 @@ class World:
             durable_path=self.home / "durable.db",
             slots=self.slots,
             reach=self.reach,
+            lanes=lambda _tenant: self.lanes,
             ended=self.told.append,
         )
         self.service = RunService(parts, **changes)

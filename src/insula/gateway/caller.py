@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from insula.governance import Scope
+from insula.governance.fairness import Lane
 from insula.identity import (
     Authority,
     Credentials,
@@ -39,6 +40,7 @@ class Identity:
     subject: str
     models: frozenset[str] | None  # the agent's own list; ``None``: no agent, no list
     bound: bool = False
+    lane: Lane = Lane.INTERACTIVE  # of calls that name none
     _scopes: dict[str, Scope] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -79,9 +81,10 @@ def _identity(
     models: frozenset[str] | None,
     *,
     bound: bool,
+    lane: Lane = Lane.INTERACTIVE,
 ) -> Identity:
     scope = Scope.of(context, app, agent)
-    return Identity(context, context.tenant, scope, context.run, context.subject, models, bound)
+    return Identity(context, context.tenant, scope, context.run, context.subject, models, bound, lane)
 
 
 class DoorCaller:
@@ -94,9 +97,11 @@ class DoorCaller:
         agent: str,
         models: frozenset[str],
         app: str | None = None,
+        lane: Lane = Lane.INTERACTIVE,
     ) -> None:
         self._verifier = verifier
         self._credential = credential
+        self._lane = lane
         self._agent = agent
         self._app = app
         self._models = models
@@ -106,7 +111,9 @@ class DoorCaller:
         context = self._verifier.verify(self._credential())
         known = self._known
         if known is None or known.context is not context:
-            known = self._known = _identity(context, self._app, self._agent, self._models, bound=True)
+            known = self._known = _identity(
+                context, self._app, self._agent, self._models, bound=True, lane=self._lane
+            )
         return known
 
 

@@ -16,6 +16,7 @@ from insula.gateway.connection import Connection
 from insula.gateway.destination import DOOR_HOSTS
 from insula.gateway.site import Site
 from insula.gateway.wire import WireLimits
+from insula.governance.fairness import Lane
 from insula.identity import Gateway, Verifier
 from insula.kernel.errors import Denied
 from insula.kernel.ids import RunId
@@ -67,10 +68,12 @@ class Doors:
         models: Sequence[str],
         uid: int | None,
         app: str | None = None,
+        lane: Lane = Lane.INTERACTIVE,
     ) -> Door:
         """Open the door of ``run``. ``credential`` returns a fresh token for the gateway, of that run.
 
-        ``app`` is the application that the agent belongs to (``None``: it is one by itself).
+        ``app`` is the application that the agent belongs to (``None``: it is one by itself), ``lane`` that of
+        calls that name none.
         Only processes of user ``uid`` may connect (``None``: any). Raises ``Unauthenticated`` or ``Denied``
         if the credential is not this run's.
         """
@@ -79,7 +82,7 @@ class Doors:
             raise Denied("the credential is not of this run", rule="door.run")
         directory = self._directory / room_of(context.tenant)
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        caller = DoorCaller(self._verifier, credential, agent, frozenset(models), app)
+        caller = DoorCaller(self._verifier, credential, agent, frozenset(models), app, lane)
         site = self._plane.add(run, self._limits, caller, DOOR_HOSTS, uid)
         listening = bind(directory, f"{run}.sock", uid)
         server = await asyncio.get_running_loop().create_unix_server(

@@ -30,12 +30,12 @@ from insula.gateway.upstream_errors import wait_of
 from insula.gateway.valuation import Price, Valuation
 from insula.governance import Estimator, Hard
 from insula.governance.burndown import Burn
-from insula.governance.fairness import Lane
+from insula.governance.fairness import Lane, must_have
 from insula.governance.ledger import Ledgers
 from insula.governance.stores import LimitStore
 from insula.governance.stores.contract import Soon
 from insula.kernel.clock import Clock
-from insula.kernel.errors import AccessError, Denied, Draining, InsulaError
+from insula.kernel.errors import AccessError, Draining, InsulaError
 from insula.kernel.ids import mint
 from insula.models import Catalog, Endpoint, Entitlements, Upstreams
 from insula.models.entitlements import decide
@@ -313,15 +313,9 @@ class Pipeline:
         return served.endpoint
 
     def _lane(self, identity: Identity, terms: Terms) -> Lane:
-        if terms.lane is None or terms.lane is Lane.INTERACTIVE:
-            return Lane.INTERACTIVE
-        if terms.lane not in self.parts.lanes(identity.tenant):
-            raise Denied(
-                f"the tier of {identity.tenant} has no {terms.lane} lane",
-                hint="leave x-insula-lane out, or ask for a higher tier",
-                field="x-insula-lane",
-                rule="lane.not_in_tier",
-            )
+        if terms.lane is None:
+            return identity.lane
+        must_have(terms.lane, self.parts.lanes(identity.tenant), identity.tenant, "x-insula-lane")
         return terms.lane
 
     def _time(self, admission: Admission, terms: Terms) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from insula.governance.fairness import Lane
+from insula.governance.fairness import Lane, parse_lane
 from insula.kernel.errors import InvalidRequest
 from insula.kernel.ids import app_name
 
@@ -32,21 +32,10 @@ def read_terms(headers: dict[bytes, bytes]) -> Terms:
     if lane is None and app is None and wait is None:
         return _NONE
     return Terms(
-        None if lane is None else _lane(lane),
+        None if lane is None else parse_lane(lane.decode("latin-1"), "x-insula-lane"),
         None if app is None else _app(app),
         None if wait is None else _wait(wait),
     )
-
-
-def _lane(text: bytes) -> Lane:
-    try:
-        return Lane(text.decode("latin-1").strip().lower())
-    except ValueError:
-        raise InvalidRequest(
-            f"x-insula-lane is {text.decode('latin-1')[:40]!r}",
-            hint="use interactive or batch",
-            field="x-insula-lane",
-        ) from None
 
 
 def _app(text: bytes) -> str:

@@ -3,7 +3,7 @@
 A bounded number of slots; each tenant may also carry a cap of its own. A tenant at its cap holds up nobody
 and earns no claim meanwhile. Between tenants, and between the agents of a tenant, slot time is shared as
 :mod:`insula.governance.fairness` says: charged by an estimate when the slot is granted, and corrected by
-what the run really took.
+what the run really took. Inside a tenant, interactive runs go before batch runs.
 """
 
 from __future__ import annotations
@@ -57,6 +57,7 @@ class Admission:
         cap: int | None,
         *,
         flow: str = "",
+        lane: Lane = Lane.INTERACTIVE,
         cost: int = 1,
         now_us: int = 0,
     ) -> None:
@@ -66,7 +67,7 @@ class Admission:
         """
         assert cap is None or cap > 0
         self._cap(tenant, cap, now_us)
-        self._queue.enqueue(Item(run, tenant, flow, Lane.INTERACTIVE, cost), now_us)
+        self._queue.enqueue(Item(run, tenant, flow, lane, cost), now_us)
 
     def withdraw(self, tenant: TenantId, run: RunId) -> bool:
         """Take a waiting run out of its line. False when it does not wait."""

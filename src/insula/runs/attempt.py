@@ -100,6 +100,7 @@ class Attempt:
             models=plan.models,
             uid=uid,
             app=plan.app,
+            lane=plan.lane,
         )
         self._parts.reach("door_open")
         return self._door.path

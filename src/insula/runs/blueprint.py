@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from insula.governance.fairness import Lane
 from insula.kernel.ids import AgentName, AppName, RunId, TenantId
 from insula.runs.bounds import Timeout
 from insula.tenancy import IsolationProfile, SandboxBounds
@@ -30,3 +31,4 @@ class Blueprint:
     files: tuple[Any, ...] = field(repr=False)
     data: bytes = field(repr=False)
     tokens: int | None = None
+    lane: Lane = Lane.INTERACTIVE

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 from weakref import WeakSet
 
+from insula.governance.fairness import Lane
 from insula.identity import Storage, VerifiedContext
 from insula.kernel.errors import InsulaError, NotFound
 from insula.kernel.ids import AgentName, RunId
@@ -27,7 +28,8 @@ _SCHEMA = (
         cause text, reason text, hint text, backend text, exit_code integer, result blob,
         calls integer not null default 0, input_tokens integer not null default 0,
         output_tokens integer not null default 0, cost_nanousd integer not null default 0,
-        started_at real, finished_at real, destroyed integer not null default 0, input blob not null
+        started_at real, finished_at real, destroyed integer not null default 0, input blob not null,
+        lane text not null default 'interactive'
     ) without rowid""",
     """create table if not exists run_events (
         run text not null, seq integer not null, at real not null, kind text not null,
@@ -41,7 +43,7 @@ _SCHEMA = (
 _ROW = (
     "run, agent, bundle, request, timeout_s, created_at, state, attempt, cancel_requested, cause, reason,"
     " hint, backend, exit_code, result, calls, input_tokens, output_tokens, cost_nanousd, started_at,"
-    " finished_at, destroyed"
+    " finished_at, destroyed, lane"
 )
 _CHANGEABLE = frozenset(_ROW.replace(" ", "").split(",")) - {
     "run",
@@ -50,6 +52,7 @@ _CHANGEABLE = frozenset(_ROW.replace(" ", "").split(",")) - {
     "request",
     "created_at",
     "state",
+    "lane",
 }
 
 
@@ -77,16 +80,18 @@ class RunBook:
         return self._space
 
     def prepare(self) -> None:
-        """Create the tables where they are missing."""
+        """Create what is missing of the tables."""
         for statement in _SCHEMA:
             self._space.execute(statement)
+        if not self._space.execute("select 1 from pragma_table_info('runs') where name = 'lane'"):
+            self._space.execute("alter table runs add column lane text not null default 'interactive'")
 
     def create(self, record: RunRecord, data: bytes, lines: Iterable[Line]) -> None:
         """Write a new run with its input. An id that exists is refused by the primary key."""
         with self._space.transaction():
             self._space.execute(
-                "insert into runs (run, agent, bundle, request, timeout_s, created_at, state, input)"
-                " values (?,?,?,?,?,?,?,?)",
+                "insert into runs (run, agent, bundle, request, timeout_s, created_at, state, input, lane)"
+                " values (?,?,?,?,?,?,?,?,?)",
                 (
                     record.run,
                     record.agent,
@@ -96,6 +101,7 @@ class RunBook:
                     record.created_at,
                     record.state,
                     data,
+                    record.lane,
                 ),
             )
             self._append(record.run, lines)
@@ -234,6 +240,7 @@ def _record(row: tuple[Any, ...]) -> RunRecord:
         started_at=row[19],
         finished_at=row[20],
         destroyed=row[21],
+        lane=Lane(row[22]),
     )
 
 

@@ -194,7 +194,8 @@ class Carrier:
     ) -> Outcome | Shortage:
         """Wait for a slot. A run that waits holds neither its files nor its input in memory."""
         cap = self._parts.registry.profile(live.tenant).limits.in_flight
-        async with self.gate.slot(live.tenant, live.run, cap, live.stopped, record.agent) as admitted:
+        slot = self.gate.slot(live.tenant, live.run, cap, live.stopped, record.agent, record.lane)
+        async with slot as admitted:
             if not admitted:
                 assert live.cause is not None
                 return Outcome(waiting_stopped(live.cause))

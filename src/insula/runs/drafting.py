@@ -48,6 +48,7 @@ class Drafts:
             files=bundle.files,
             data=data,
             tokens=_tokens(limits.get("tokens")),
+            lane=record.lane,
         )
 
     def _bundle(self, space: SealedFile, record: RunRecord) -> Bundle:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from fractions import Fraction
 
-from insula.governance.fairness import Capacity, Demand, FairQueue, dominant_ns
+from insula.governance.fairness import Capacity, Demand, FairQueue, Lane, dominant_ns
 from insula.kernel.clock import Clock, SystemClock
 from insula.kernel.ids import RunId, TenantId
 from insula.runs.admission import Admission
@@ -56,7 +56,13 @@ class Gate:
 
     @asynccontextmanager
     async def slot(
-        self, tenant: TenantId, run: RunId, cap: int | None, given_up: asyncio.Event, agent: str = ""
+        self,
+        tenant: TenantId,
+        run: RunId,
+        cap: int | None,
+        given_up: asyncio.Event,
+        agent: str = "",
+        lane: Lane = Lane.INTERACTIVE,
     ) -> AsyncIterator[bool]:
         """Wait for a slot and hold it for the body; False when ``given_up`` was set first.
 
@@ -64,7 +70,7 @@ class Gate:
         """
         ticket: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._tickets[run] = ticket
-        self._ask(tenant, run, cap, agent)
+        self._ask(tenant, run, cap, agent, lane)
         self._wake()
         try:
             yield await _first(ticket, given_up)
@@ -76,11 +82,12 @@ class Gate:
                 self._release(tenant, run, agent, ticket)
             self._wake()
 
-    def _ask(self, tenant: TenantId, run: RunId, cap: int | None, agent: str) -> None:
+    def _ask(self, tenant: TenantId, run: RunId, cap: int | None, agent: str, lane: Lane) -> None:
         if not self._book.waiting(tenant):
             self._queue.weigh(tenant, self._weight(tenant))
         cost = self._cost(self._times.expect_us(tenant, agent))
-        self._book.ask(tenant, run, cap, flow=agent, cost=cost, now_us=self._clock.monotonic_us())
+        now_us = self._clock.monotonic_us()
+        self._book.ask(tenant, run, cap, flow=agent, lane=lane, cost=cost, now_us=now_us)
 
     def _release(self, tenant: TenantId, run: RunId, agent: str, ticket: asyncio.Future[int]) -> None:
         """Give the slot back, charged for the time it was held."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from hashlib import sha256
 
+from insula.governance.fairness import Lane
 from insula.kernel.errors import ConflictError
 from insula.kernel.ids import AgentName, TenantId
 
@@ -17,9 +18,12 @@ def key_hash(tenant: TenantId, key: str) -> str:
     return sha256(b"%b\0%b" % (tenant.encode(), key.encode("utf-8", "surrogatepass"))).hexdigest()
 
 
-def request_digest(agent: AgentName, data: bytes, timeout_s: float | None) -> str:
+def request_digest(
+    agent: AgentName, data: bytes, timeout_s: float | None, lane: Lane = Lane.INTERACTIVE
+) -> str:
     """Return the digest of what was asked."""
-    head = f"{agent}\0{timeout_s!r}\0{len(data)}\0".encode()
+    urgency = "" if lane is Lane.INTERACTIVE else f"{lane}\0"
+    head = f"{agent}\0{timeout_s!r}\0{len(data)}\0{urgency}".encode()
     return sha256(head + data).hexdigest()
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Protocol
 
-from insula.governance.fairness import FairQueue
+from insula.governance.fairness import FairQueue, Lane
 from insula.identity import Authority, Sandboxes, Usage, VerifiedContext
 from insula.kernel.clock import Clock
 from insula.kernel.ids import RunId, TenantId
@@ -120,6 +120,7 @@ class Doors(Protocol):
         models: tuple[str, ...],
         uid: int | None,
         app: str | None = None,
+        lane: Lane = Lane.INTERACTIVE,
     ) -> Door: ...
 
 
@@ -143,8 +144,8 @@ RunTotal = Callable[[VerifiedContext[Usage], RunId], Awaitable[Totals]]
 class RunParts:
     """Everything :class:`RunService` stands on. ``durable_path``: the library's SQLite file.
 
-    ``turns`` decides who gets a slot next, by the tenants' ``weight``. ``ended`` hears of each end once it is
-    written; it must not wait or raise.
+    ``turns`` decides who gets a slot next, by the tenants' ``weight``; ``lanes``: those of a tenant's tier.
+    ``ended`` hears of each end once it is written; it must not wait or raise.
     """
 
     authority: Authority
@@ -162,4 +163,5 @@ class RunParts:
     reservations: Reservations = field(default_factory=NoReservations)
     turns: FairQueue = field(default_factory=FairQueue)
     weight: Callable[[str], int | Fraction] = field(default=lambda tenant: 1)
+    lanes: Callable[[str], Collection[str]] = field(default=lambda tenant: tuple(Lane))
     ended: Callable[[Invocation], None] = field(default=unwatched)

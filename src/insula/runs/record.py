@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from insula.governance.fairness import Lane
 from insula.kernel.ids import AgentName, RunId
 from insula.runs.run import RunUsage
 from insula.runs.states import RunState
@@ -36,6 +37,7 @@ class RunRecord:
     started_at: float | None = None
     finished_at: float | None = None
     destroyed: int = 0
+    lane: Lane = Lane.INTERACTIVE
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,6 +68,7 @@ class RunView:
     attempt: int = 0
     artifacts: tuple[ArtifactEntry, ...] = ()
     workspace_destroyed: bool = False
+    lane: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the shape of the control plane and the command line."""
@@ -76,6 +77,7 @@ class RunView:
             "tenant": self.tenant,
             "agent": self.agent,
             "state": str(self.state),
+            "lane": self.lane,
             "backend": self.backend,
             "exit_code": self.exit_code,
             "output": self.output,

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 
 import structlog
 
+from insula.governance.fairness import Lane, must_have, parse_lane
 from insula.identity import Runs, Storage, VerifiedContext, require
 from insula.kernel.errors import Denied, Draining, InvalidRequest, NotFound, RateLimited
 from insula.kernel.ids import AgentName, RunId, TenantId, mint, run_id
@@ -101,12 +102,14 @@ class RunService:
         data: bytes,
         *,
         timeout_s: float | None = None,
+        lane: str = Lane.INTERACTIVE,
         idempotency_key: str | None = None,
     ) -> RunView:
         """Accept a run; it is durable on return. The same key with the same request returns the first run.
 
         Raises ``NotFound`` for an agent that was not deployed, ``ConflictError`` for a key used for another
-        request, ``RateLimited`` when too many of the tenant's runs wait, ``Draining``, ``InvalidRequest``.
+        request, ``RateLimited`` when too many of the tenant's runs wait, ``Denied`` for a ``lane`` that its
+        tier does not have, ``Draining``, ``InvalidRequest``.
         """
         tenant = self._tenant(ctx)
         if self._draining or not self._started:
@@ -114,13 +117,16 @@ class RunService:
         self._check_active(tenant)
         deployed = self._parts.registry.get_agent(tenant, AgentName(agent))
         limit_s = checked_timeout(timeout_s)
+        wanted = parse_lane(lane, "lane")
+        must_have(wanted, self._parts.lanes(tenant), tenant, "lane")
         record = RunRecord(
             run=self._mint(),
             agent=deployed.name,
             bundle=deployed.bundle,
-            request=request_digest(deployed.name, checked_input(data), limit_s),
+            request=request_digest(deployed.name, checked_input(data), limit_s, wanted),
             timeout_s=limit_s,
             created_at=self._parts.clock.now(),
+            lane=wanted,
         )
         key = checked_key(idempotency_key)
         self._check_queue(tenant)

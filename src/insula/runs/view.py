@@ -58,6 +58,7 @@ def view_of(book: RunBook, entry: Entry) -> RunView:
         attempt=record.attempt,
         artifacts=book.artifacts(entry.run),
         workspace_destroyed=record.started_at is not None and record.destroyed >= record.attempt,
+        lane=str(record.lane),
     )
     if entry.state.terminal and not record.state.terminal:
         end = view_of_entry(entry)

@@ -173,6 +173,7 @@ class Platform:
                 slots=self.settings.slots,
                 turns=self.governing.sandbox_queue,
                 weight=self.governing.weight,
+                lanes=self.governing.lanes,
                 ended=self.telemetry.ended,
                 reservations=LedgerReservations(self.governing.ledgers),
             )

@@ -51,6 +51,9 @@ class RunCreate(Body):
         default=None, max_length=6 * 1024 * 1024, description="Its stdin, when that is not text."
     )
     timeout_s: float | None = Field(default=None, gt=0, le=30 * 86_400, description="Stop it after so long.")
+    lane: Literal["interactive", "batch"] = Field(
+        default="interactive", description="Inside a tenant, interactive runs go before batch runs."
+    )
 
     def data(self) -> bytes:
         """Return the bytes for stdin. Raises ``InvalidRequest``."""
@@ -99,6 +102,7 @@ class RunView(View):
     tenant: str
     agent: str
     state: State
+    lane: str | None = Field(description="The lane it waits and calls in; null while it is being accepted.")
     backend: str | None = Field(description="The sandbox it ran in; null before it started.")
     exit_code: int | None
     output: str = Field(description="What its last attempt wrote to stdout, bounded by the tier.")
@@ -163,7 +167,7 @@ async def start(
     given = body or RunCreate()
     context = who.context(tenant, Runs)
     run = await who.platform.runs.submit(
-        context, agent, given.data(), timeout_s=given.timeout_s, idempotency_key=key
+        context, agent, given.data(), timeout_s=given.timeout_s, lane=given.lane, idempotency_key=key
     )
     return RunView.of(run)
 

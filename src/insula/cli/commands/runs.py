@@ -56,6 +56,9 @@ def start(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Show state and output live.")] = False,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Do not wait; print the run's id.")] = False,
     timeout: Annotated[int | None, typer.Option(metavar="SECONDS", help="Stop it after so long.")] = None,
+    lane: Annotated[
+        str, typer.Option(metavar="LANE", help="interactive or batch: of its tenant's runs, who goes first.")
+    ] = "interactive",
     idempotency_key: Annotated[
         str | None, typer.Option(metavar="KEY", help="A repeat with the same key starts nothing new.")
     ] = None,
@@ -66,7 +69,7 @@ def start(
         raise InvalidRequest("--follow and --detach exclude each other", hint="give one of them")
     place: Place = ctx.obj
     tenant, name = split_agent(agent)
-    body: dict[str, Any] = {"timeout_s": timeout, **_input(input)}
+    body: dict[str, Any] = {"timeout_s": timeout, "lane": lane, **_input(input)}
     with place.client() as client:
         run = client.post(path("tenants", tenant, "agents", name, "runs"), body, key=idempotency_key)
         if not detach:

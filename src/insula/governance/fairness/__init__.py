@@ -2,7 +2,7 @@
 
 from insula.governance.fairness.dominant import Capacity, Demand, dominant_ns, kv_token_ns, model_call
 from insula.governance.fairness.item import Item
-from insula.governance.fairness.lane import Lane
+from insula.governance.fairness.lane import Lane, must_have, parse_lane
 from insula.governance.fairness.overview import FairnessOverview, FairnessSource, Lent, QueueFairness
 from insula.governance.fairness.queue import FairQueue
 from insula.governance.fairness.report import FairnessReport, TenantFairness, WaitingTimes
@@ -25,5 +25,7 @@ __all__ = [
     "dominant_ns",
     "kv_token_ns",
     "model_call",
+    "must_have",
+    "parse_lane",
     "parse_weight",
 ]
