@@ -69,3 +69,17 @@ def test_an_event_at_the_very_end_is_in_and_one_after_it_is_not(books: SqlBooks,
     assert [one.calls for one in books.spent(0, 7_200.25)] == [1]
     assert [one.calls for one in books.spent(7_200.25)] == [2]
     assert books.spent(7_201.0) == []
+
+
+def test_the_latest_calls_are_told_one_by_one(books: SqlBooks, make: Any) -> None:
+    figures = {"quota_tokens": 30, "input_quota_tokens": 20, "output_quota_tokens": 10, "cost_nanousd": 7}
+    books.add(
+        [
+            make(number, timestamp=1_000.0 + number, app_id="shop", agent_id=None, **figures)
+            for number in range(5)
+        ]
+    )
+    found = books.concluded(1_002.0, 4)
+    assert [one.request_id for one in found] == [make(number).request_id for number in (4, 3, 2)]
+    assert found[0][1:] == ("acme", "shop", "", 30, 20, 10, 7)
+    assert len(books.concluded(0, 2)) == 2

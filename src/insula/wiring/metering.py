@@ -14,8 +14,8 @@ from insula.kernel.clock import Clock
 from insula.usage import Recorder, Spent
 from insula.usage.adapters.sql import SqlBooks
 
-_REMEMBERED_S, _MOST = 4_200.0, 20_000
-"""A store holds a call for ten minutes, and knows for an hour more that nobody ended it."""
+_REMEMBERED_S, _MOST = 90_000.0, 20_000
+"""A store holds a call for ten minutes, and knows for a day more that nobody ended it."""
 
 Hours = list[tuple[int, Use]]
 """Use by the hour, counted since the epoch."""

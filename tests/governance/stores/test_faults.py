@@ -245,10 +245,11 @@ def test_cut_connections_lose_nothing_and_count_nothing_twice(servers: Any) -> N
     async def test() -> None:
         server, chance = servers(), random.Random(7)
         limits = {PLATFORM: Limits(tpm=10**6), "acme": Limits(tpm=10**6, in_flight=1_000, rpm=10**5)}
-        booked: list[int] = []
+        booked: list[tuple[float, int]] = []
 
-        async def books(_until: float) -> list[Line]:
-            return [Line("acme", int(time.time()) // 3_600, Use(sum(booked), 0, len(booked)))]
+        async def books(until: float) -> list[Line]:
+            hour = int(time.time()) // 3_600
+            return [Line("acme", hour, Use(tokens, 0, 1)) for at, tokens in booked if at <= until]
 
         async with gateway(server, limits, books=books, metered=lambda key: key == "acme") as store:
             done = asyncio.Event()
@@ -275,7 +276,7 @@ def test_cut_connections_lose_nothing_and_count_nothing_twice(servers: Any) -> N
                     store.progress(rid, used_tokens(used))
                     await asyncio.sleep(chance.uniform(0, 0.02))
                 used += chance.randint(0, 9)
-                booked.append(used)
+                booked.append((time.time(), used))
                 store.settle(rid, used_tokens(used))
                 return used
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from insula.governance import PLATFORM, Amounts, Expiry, Governor, Hard, Limits, Need, Scope
+from insula.governance.quota.grant import LATE_US
 from insula.governance.quota.level import BUDGETS, RATES
 from insula.governance.quota.limits import BOUNDS
 from insula.governance.quota.meter import Use
@@ -46,9 +47,9 @@ class Oracle(Governor):
             level.budgets = {name: level.budgets[name] for name in MEASURES if name in level.budgets}
 
     def _settle_late(self, rid: str, used: Amounts) -> Amounts:
-        """Late by an hour is too late, whichever order calls expired in."""
+        """Late by a day is too late, whichever order calls expired in."""
         grant = self._expired.get(rid)
-        if grant is not None and grant.expires_us + 3_600_000_000 <= self._clock_us():
+        if grant is not None and grant.expires_us + LATE_US <= self._clock_us():
             del self._expired[rid]
         return super()._settle_late(rid, used)
 

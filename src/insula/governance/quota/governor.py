@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 
 from insula.governance.quota.bucket import UNIT
-from insula.governance.quota.grant import Expiry, Grant
+from insula.governance.quota.grant import LATE_US, Expiry, Grant
 from insula.governance.quota.level import Level, Path
 from insula.governance.quota.limits import Limits
 from insula.governance.quota.meter import HOUR_S, NOTHING, Meter, Use, Window, month_of
@@ -21,7 +21,6 @@ from insula.governance.quota.standing import Standing, standing_of
 from insula.governance.scope import PLATFORM, Scope
 from insula.kernel.errors import LimitError
 
-_REMEMBER_US = 3_600_000_000
 _REMEMBERED = 100_000
 _LOOKED_AT = 1_000
 _ONE_CALL = Need.tokens()
@@ -381,9 +380,9 @@ class Governor:
         return Amounts(0, grant.used_quota - quota, grant.used_input - read, grant.used_output - produced, 0)
 
     def _forget_expired(self, now: int) -> None:
-        """Keep expired reservations for an hour, and never more than a bounded number of them."""
+        """Keep expired reservations for a day, and never more than a bounded number of them."""
         for rid in list(self._expired):
-            old = self._expired[rid].expires_us + _REMEMBER_US <= now
+            old = self._expired[rid].expires_us + LATE_US <= now
             if not old and len(self._expired) <= _REMEMBERED:
                 return
             self._drop_expired(rid)

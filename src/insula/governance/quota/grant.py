@@ -9,6 +9,9 @@ from insula.governance.quota.budget import Budget
 from insula.governance.quota.level import Measure, Path
 from insula.governance.quota.need import Amounts, Hard, Need
 
+LATE_US = 86_400_000_000
+"""For so long after its time, a reservation that came free may still be settled: then what it used counts."""
+
 
 class Expiry(StrEnum):
     """What a reservation that nobody settled is charged when its time is up."""

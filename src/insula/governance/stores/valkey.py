@@ -15,9 +15,9 @@ from typing import Final
 
 import structlog
 
-from insula.governance.quota.grant import Expiry
+from insula.governance.quota.grant import LATE_US, Expiry
 from insula.governance.quota.limits import Limits
-from insula.governance.quota.meter import HOUR_S, NOTHING, Use, Window
+from insula.governance.quota.meter import NOTHING, Use, Window
 from insula.governance.quota.need import Amounts, Hard, Need
 from insula.governance.quota.standing import Standing
 from insula.governance.scope import Scope
@@ -40,7 +40,6 @@ from insula.kernel.errors import Misconfigured
 _log = structlog.get_logger()
 
 TIMEOUT_S: Final = 0.25
-_LATE_US: Final = HOUR_S * 1_000_000
 
 
 class ValkeyStore:
@@ -286,7 +285,7 @@ class ValkeyStore:
             ended += some
         for rid in ended:
             _log.warning("reservation_expired", rid=rid)
-        long_ago = self.exchange.server_us() - _LATE_US
+        long_ago = self.exchange.server_us() - LATE_US
         for rid in [rid for rid, call in self._calls.items() if call.expires_us < long_ago]:
             del self._calls[rid]
         return ended

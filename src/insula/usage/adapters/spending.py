@@ -29,12 +29,13 @@ GROUP BY 1, 2, 3
 """  # noqa: S608 - names of our own
 
 
-_LATELY = f"""
-SELECT request_id, tenant_id, ifnull(app_id, ''), ifnull(agent_id, ''), quota_tokens, input_quota_tokens,
-  output_quota_tokens, cost_nanousd
-FROM {EVENTS.name}
-WHERE tenant_id IN (SELECT tenant_id FROM {HOURLY.name} WHERE hour >= ?) AND timestamp >= ?
-ORDER BY timestamp DESC LIMIT ?
+# Ids begin with when a call began, so the latest are the last of the primary key: no search by time.
+_LATEST = f"""
+SELECT * FROM (
+  SELECT request_id, tenant_id, ifnull(app_id, ''), ifnull(agent_id, ''), quota_tokens, input_quota_tokens,
+    output_quota_tokens, cost_nanousd, timestamp
+  FROM {EVENTS.name} ORDER BY event_id DESC LIMIT ?
+) WHERE timestamp >= ?
 """  # noqa: S608 - names of our own
 
 
@@ -51,6 +52,6 @@ def spent(connection: Connection, since: float, until: float | None) -> list[Spe
 
 
 def concluded(connection: Connection, since: float, most: int) -> list[Concluded]:
-    """Return the calls that ended since a moment, the latest first, ``most`` at most."""
-    rows = connection.exec_driver_sql(_LATELY, (hour_of(since), since, most))
-    return [Concluded(*row) for row in rows]
+    """Return the ``most`` calls that began last, without those that ended before a moment."""
+    rows = connection.exec_driver_sql(_LATEST, (most, since))
+    return [Concluded(*row[:-1]) for row in rows]

@@ -64,7 +64,7 @@ class SqlBooks:
             return spending.spent(connection, since, until)
 
     def concluded(self, since: float, most: int) -> list[Concluded]:
-        """Return the calls that ended since a moment (s), the latest first, ``most`` at most."""
+        """Return the ``most`` calls that began last, without those that ended before a moment (s)."""
         with self._database.read() as connection:
             return spending.concluded(connection, since, most)
 

@@ -7,7 +7,7 @@
 
 local CALL, PARTS = '<ddddddddddddddddd', 17
 local LIVE, EXPIRED, DONE = 1, 2, 'D'
-local LATE_US = 3600000000
+local LATE_US = 86400000000
 
 local function open_call(raw)
   if not raw or raw == DONE then return nil end
