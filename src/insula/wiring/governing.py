@@ -19,7 +19,6 @@ from insula.governance.fairness.overview import Lent
 from insula.governance.ledger import Budget, Ledgers, TenantPool
 from insula.governance.policy import Held, PolicySet
 from insula.governance.stores.build import build_store
-from insula.governance.stores.contract import Line
 from insula.kernel.clock import Clock
 from insula.kernel.errors import NotFound
 from insula.kernel.ids import TenantId
@@ -28,7 +27,7 @@ from insula.storage import ControlDatabase
 from insula.tenancy import Registry, Tenant, TenantState, preset
 from insula.usage import Recorder
 from insula.usage.adapters.sql import SqlBooks
-from insula.wiring.metering import Metering, Records, lines_of, name_of
+from insula.wiring.metering import Metering, Records, name_of
 
 _log = structlog.get_logger()
 _SWEEP_S = 1.0
@@ -67,7 +66,7 @@ class Governing:
         self._loop: asyncio.AbstractEventLoop | None = None
         self.limits = build_store(
             limits_store, clock=clock, limits_for=self.limits_for, metered=self._metered, pool_of=self._pool,
-            gateways=gateways, books=self._used_until, on_debt=_warn_of_debt, remember=home,
+            gateways=gateways, books=self.records.this_month, on_debt=_warn_of_debt, remember=home,
         )  # fmt: skip
         self.governor = self.limits if isinstance(self.limits, Governor) else None
         self.metering = Metering(self.governor, self.records, clock) if self.governor else None
@@ -241,10 +240,6 @@ class Governing:
             held_tokens=totals.held,
             fail_open_seconds=0.0 if isinstance(self.limits, Governor) else self.limits.fail_open_s,
         )
-
-    async def _used_until(self, until: float) -> list[Line]:
-        """Say for the shared store what every level used in a month, up to when this gateway met it."""
-        return list(lines_of(await self.records.this_month(until)))
 
     def _metered(self, level: str) -> bool:
         return bool(self.policies) and (

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import reduce
 
 from insula.governance import PLATFORM, Amounts, Governor, Scope
 from insula.governance.quota.meter import HOUR_S, NOTHING, Use, day_of
-from insula.governance.stores.contract import Ended, Line
+from insula.governance.stores.contract import Ended
 from insula.kernel.clock import Clock
 from insula.usage import Recorder, Spent
 from insula.usage.adapters.sql import SqlBooks
@@ -28,10 +29,10 @@ class Records:
         self._recorder = recorder
         self._books = books
 
-    async def this_month(self, until: float) -> list[Spent]:
-        """Return what was used this month up to a moment; every call that ended by then is in it."""
+    async def this_month(self, until: float) -> dict[str, Hours]:
+        """Return what every level used this month up to a moment; every call that ended by then is in it."""
         await self._recorder.flush()
-        return await asyncio.to_thread(self._books.spent, month_began(until), until)
+        return await asyncio.to_thread(lambda: by_level(self._books.spent(month_began(until), until)))
 
     async def ended_lately(self, now: float) -> list[Ended]:
         """Return the calls that a store may still hold though they ended here."""
@@ -50,8 +51,8 @@ class Records:
 
     async def used(self, levels: Iterable[str], until: float) -> dict[str, Use]:
         """Return what levels used this month up to a moment."""
-        rows = await self.this_month(until)
-        return {level: total(use for _, use in hours_of(level, rows)) for level in levels}
+        hours = await self.this_month(until)
+        return {level: total(use for _, use in hours.get(level, ())) for level in levels}
 
 
 class Metering:
@@ -71,11 +72,12 @@ class Metering:
         fresh = {level for level in levels if self._governor.begin_meter(name_of(level), level)}
         if not fresh and not everybody:
             return
-        rows = await self._records.this_month(now)
+        hours = await self._records.this_month(now)
         if everybody:
-            fresh |= {row.tenant for row in rows if self._governor.begin_meter("tenant", row.tenant)}
+            tenants = (level for level in hours if name_of(level) == "tenant")
+            fresh |= {tenant for tenant in tenants if self._governor.begin_meter("tenant", tenant)}
         for level in fresh:
-            self._governor.load(name_of(level), level, hours_of(level, rows))
+            self._governor.load(name_of(level), level, hours.get(level, ()))
 
     async def correct(self, tenant: str) -> None:
         """Calls of a tenant were re-rated: its budgets count what they cost now."""
@@ -83,10 +85,10 @@ class Metering:
         keys = [key for key in self._governor.meters() if key.partition("/")[0] in (tenant, PLATFORM)]
         meters = {key: self._governor.meter(name_of(key), key) for key in keys}
         before = {key: (meter.used("day"), meter.used("month")) for key, meter in meters.items()}
-        rows = await self._records.this_month(moment)
+        used = await self._records.this_month(moment)
         this_hour = int(moment) // HOUR_S
         for key, meter in meters.items():
-            hours = hours_of(key, rows)
+            hours = used.get(key, [])
             today = total(use for hour, use in hours if day_of(hour) == day_of(this_hour))
             day = today.minus(before[key][0])
             earlier = total(use for _, use in hours).minus(before[key][1]).minus(day)
@@ -106,23 +108,14 @@ def month_began(now: float) -> float:
     return datetime(stamp.year, stamp.month, 1, tzinfo=UTC).timestamp()
 
 
-def hours_of(level: str, rows: Iterable[Spent]) -> Hours:
-    """Return the hours of ``rows`` that belong to a level."""
-    tenant, _, rest = level.partition("/")
-    app, _, agent = rest.partition("/")
-    return [
-        (row.hour, Use(row.quota_tokens, row.cost_nanousd, row.calls))
-        for row in rows
-        if level == PLATFORM or (row.tenant == tenant and app in ("", row.app) and agent in ("", row.agent))
-    ]
-
-
-def lines_of(rows: Iterable[Spent]) -> Iterator[Line]:
-    """Yield what each row adds to each level above it."""
+def by_level(rows: Iterable[Spent]) -> dict[str, Hours]:
+    """Return what ``rows`` add to each level above them."""
+    found: defaultdict[str, Hours] = defaultdict(list)
     for row in rows:
         use = Use(row.quota_tokens, row.cost_nanousd, row.calls)
         for _, level in Scope(row.tenant, row.app or None, row.agent or None).levels():
-            yield Line(level, row.hour, use)
+            found[level].append((row.hour, use))
+    return dict(found)
 
 
 def total(uses: Iterable[Use]) -> Use:

@@ -14,7 +14,7 @@ import pytest
 from insula.governance import PLATFORM, Limits, Need, Scope, used_tokens
 from insula.governance.quota.meter import Use
 from insula.governance.stores.address import Address
-from insula.governance.stores.contract import Ended, Line
+from insula.governance.stores.contract import Ended
 from insula.governance.stores.valkey import ValkeyStore
 from insula.kernel.errors import BudgetExhausted, EnforcementUnavailable, LimitError, Misconfigured
 
@@ -31,12 +31,12 @@ class Gateway:
         self.fails = False
         self.asked: list[float] = []
 
-    async def books(self, until: float) -> list[Line]:
+    async def books(self, until: float) -> dict[str, list[tuple[int, Use]]]:
         self.asked.append(until)
         if self.fails:
             raise OSError("the disk is gone")
-        uses = [Use(tokens, tokens * 10, 1) for tokens in self.used]
-        return [Line(key, HOUR, use) for _, key in ACME.levels() for use in uses]
+        hours = [(HOUR, Use(tokens, tokens * 10, 1)) for tokens in self.used]
+        return {key: hours for _, key in ACME.levels()}
 
     @asynccontextmanager
     async def runs(

@@ -16,7 +16,6 @@ import pytest
 from insula.governance import PLATFORM, Amounts, Hard, Limits, Need, Scope, used_tokens
 from insula.governance.quota.meter import Use
 from insula.governance.stores.address import Address
-from insula.governance.stores.contract import Line
 from insula.governance.stores.valkey import ValkeyStore
 from insula.kernel.errors import EnforcementUnavailable, LimitError, RateLimited
 
@@ -116,11 +115,11 @@ def test_budgets_of_an_empty_store_wait_for_the_books(servers: Any) -> None:
         told = asyncio.Event()
         books = {"acme": [(0, Use(0, 0, 0))]}
 
-        async def read(_until: float) -> list[Line]:
+        async def read(_until: float) -> dict[str, list[tuple[int, Use]]]:
             await told.wait()
             if not books:
                 raise OSError("no books")
-            return [Line(key, hour, use) for key, rows in books.items() for hour, use in rows]
+            return dict(books)
 
         limits = {"acme": Limits(tokens_per_month=1_000)}
         async with gateway(server, limits, books=read) as store:
@@ -247,9 +246,9 @@ def test_cut_connections_lose_nothing_and_count_nothing_twice(servers: Any) -> N
         limits = {PLATFORM: Limits(tpm=10**6), "acme": Limits(tpm=10**6, in_flight=1_000, rpm=10**5)}
         booked: list[tuple[float, int]] = []
 
-        async def books(until: float) -> list[Line]:
+        async def books(until: float) -> dict[str, list[tuple[int, Use]]]:
             hour = int(time.time()) // 3_600
-            return [Line("acme", hour, Use(tokens, 0, 1)) for at, tokens in booked if at <= until]
+            return {"acme": [(hour, Use(tokens, 0, 1)) for at, tokens in booked if at <= until]}
 
         async with gateway(server, limits, books=books, metered=lambda key: key == "acme") as store:
             done = asyncio.Event()

@@ -14,7 +14,6 @@ from insula.governance.quota.level import BUDGETS, RATES
 from insula.governance.quota.limits import BOUNDS
 from insula.governance.quota.meter import Use
 from insula.governance.stores.address import Address
-from insula.governance.stores.contract import Line
 from insula.governance.stores.record import read_level
 from insula.governance.stores.valkey import ValkeyStore
 from insula.kernel.errors import LimitError
@@ -115,8 +114,8 @@ class Pair:
     def limits_for(self, key: str) -> Limits:
         return self.limits.get(key, Limits())
 
-    async def books(self, _until: float) -> list[Line]:
-        return [Line(key, hour, use) for key, rows in self.rows.items() for hour, use in rows]
+    async def books(self, _until: float) -> dict[str, list[tuple[int, Use]]]:
+        return self.rows
 
     def load(self) -> None:
         for key, rows in self.rows.items():

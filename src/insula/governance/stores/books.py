@@ -8,13 +8,13 @@ admits nothing until so many gateways have told as there are said to be.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import structlog
 
 from insula.governance.quota.meter import Use
-from insula.governance.stores.contract import Line, ReadBooks
+from insula.governance.stores.contract import ReadBooks
 from insula.governance.stores.exchange import Exchange
 from insula.governance.stores.membership import Membership
 from insula.governance.stores.record import write_windows
@@ -25,9 +25,9 @@ _AT_ONCE: Final = 200
 _PAUSE_S: Final = 1.0
 
 
-async def no_books(_until: float) -> Iterable[Line]:
+async def no_books(_until: float) -> dict[str, list[tuple[int, Use]]]:
     """Nothing was used."""
-    return ()
+    return {}
 
 
 class Books:
@@ -78,8 +78,8 @@ class Books:
         gateway = self._membership.gateway
         if await self._exchange.joined(gateway):
             return
-        lines = await self._read(self._membership.until)
-        written = await asyncio.to_thread(lambda: list(_written(lines)))
+        books = await self._read(self._membership.until)
+        written = await asyncio.to_thread(_written, books)
         for at in range(0, len(written), _AT_ONCE):
             await self._exchange.tell_books(gateway, written[at : at + _AT_ONCE])
         await self._exchange.join(gateway)
@@ -89,9 +89,5 @@ class Books:
             self._attempt.set_result(None)
 
 
-def _written(lines: Iterable[Line]) -> Iterator[tuple[bytes, bytes]]:
-    by_level: dict[str, list[tuple[int, Use]]] = {}
-    for level, hour, use in lines:
-        by_level.setdefault(level, []).append((hour, use))
-    for level, rows in by_level.items():
-        yield level.encode(), write_windows(rows)
+def _written(books: Mapping[str, Sequence[tuple[int, Use]]]) -> list[tuple[bytes, bytes]]:
+    return [(level.encode(), write_windows(hours)) for level, hours in books.items()]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol, TypeAlias, TypeVar
 
 from insula.governance.quota.limits import Limits
@@ -17,16 +17,11 @@ Soon: TypeAlias = T | asyncio.Future[T]
 """An answer, or the promise of one: counters in this process answer at once."""
 
 
-class Line(NamedTuple):
-    """What a level used in one hour, counted since the epoch."""
+ReadBooks = Callable[[float], Awaitable[Mapping[str, Sequence[tuple[int, Use]]]]]
+"""Reads what every level used this month up to a moment: every call that ended by then, and no other.
 
-    level: str
-    hour: int
-    use: Use
-
-
-ReadBooks = Callable[[float], Awaitable[Iterable[Line]]]
-"""Reads what every level used this month up to a moment: every call that ended by then, and no other."""
+By level: hours since the epoch, and what was used in each; an hour may come more than once.
+"""
 
 
 class Ended(NamedTuple):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from insula.governance.quota.level import RATES
@@ -19,7 +19,7 @@ from insula.governance.quota.meter import Use, Window
 from insula.governance.quota.need import Amounts, Hard, Need
 from insula.governance.quota.standing import Standing
 from insula.governance.scope import PLATFORM, Scope
-from insula.governance.stores.contract import Ended, Line, ReadBooks, Reserved
+from insula.governance.stores.contract import Ended, ReadBooks, Reserved
 from insula.governance.stores.fallback import Outages
 from insula.governance.stores.leases import CHUNK_S, Lease, chunk, needed
 from insula.governance.stores.valkey import ValkeyStore
@@ -187,9 +187,11 @@ class ShardedStore:
 def books_of(shard: int, shards: int, books: ReadBooks) -> ReadBooks:
     """Return the part of ``books`` that belongs on one of several servers."""
 
-    async def read(until: float) -> Iterable[Line]:
-        lines = await books(until)
-        return [line for line in lines if _number(line.level.partition("/")[0], shards) == shard]
+    async def read(until: float) -> dict[str, Sequence[tuple[int, Use]]]:
+        used = await books(until)
+        return {
+            level: hours for level, hours in used.items() if _number(level.partition("/")[0], shards) == shard
+        }
 
     return read
 
