@@ -225,9 +225,8 @@ class Pipeline:
         """Settle every account and write the usage event; the future is done when it is durable."""
         parts, admission = self.parts, call.admission
         used = admission.valuation.used(tokens)
-        if (
-            parts.under_way is not None
-        ):  # after a crash from here on, the bill is what the limits were debited
+        # After a crash from here on, the bill is what the limits were debited.
+        if parts.under_way is not None:
             parts.under_way.progressed(call.request_id, used_so_far(tokens, used))
         self.limits.settle(call.request_id, used)
         held_us = self._held_us(call)

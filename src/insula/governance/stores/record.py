@@ -31,7 +31,7 @@ _HELD = struct.Struct("<4d")
 _USED = struct.Struct("<5d")
 _HARD = struct.Struct("<3d")
 _LEVEL = struct.Struct("<36d")
-_RESTS = struct.Struct("<9d")
+_RESTS = struct.Struct("<8d")
 _ENTRY = struct.Struct("<5d")
 _COUNT = struct.Struct("<d")
 _GROUND = struct.Struct("<16s4d")
@@ -185,7 +185,7 @@ def _restore_meter(meter: Meter, hour: int, present: list[int], rest: bytes) -> 
     meter.quota, meter.nanousd, meter.calls = _use(present)
     if not rest:
         return
-    _, *figures = (int(figure) for figure in _RESTS.unpack_from(rest))
+    figures = [int(figure) for figure in _RESTS.unpack_from(rest)]
     meter.day, meter.month = _use(figures[:4]), _use(figures[4:])
     lists = _entries(rest, _RESTS.size)
     for windows in (meter._hours, meter._days, meter._months):

@@ -5,7 +5,7 @@
 -- apart, and a refill is split the same way. Then: calls in flight, pending tokens, pending dollars and
 -- nano-dollars (budgets), how long calls take, epoch. Then what is counted: of how many gateways the books are
 -- in (books.lua), the hour, and tokens, dollars, nano-dollars and calls of that hour. What else meter.lua keeps
--- follows as a string, which is empty until the first hour is over.
+-- follows as a string, which is empty until an hour is over or books are taken in.
 
 local MINUTE, NANO = 60000000, 1000000000
 local LEVEL, FIGURES, WIDTH = '<dddddddddddddddddddddddddddddddddddd', 36, 288

@@ -1,11 +1,18 @@
 -- What a level used in the hours, days and months of UTC.
 --
--- The present hour is in the level's figures (level.lua). After them: the month, then (tokens, dollars,
--- nano-dollars, calls) of the rest of the day and of the rest of the month; then three lists of other windows,
--- hours, days, months: how many, then number and sums of each, the least recently used first.
+-- The present hour is in the level's figures (level.lua). After them: (tokens, dollars, nano-dollars, calls) of
+-- the rest of the day and of the rest of the month; then three lists of other windows, hours, days, months: how
+-- many, then number and sums of each, the least recently used first.
 
-local RESTS, RESTS_WIDTH, ENTRY = '<ddddddddd', 72, '<ddddd'
+local RESTS, RESTS_WIDTH, ENTRY = '<dddddddd', 64, '<ddddd'
+local NO_RESTS = {0, 0, 0, 0, 0, 0, 0, 0}
 local KEPT = 4
+
+-- What was used in the rest of the day and of the month.
+local function rests_of(s)
+  if s[REST] == '' then return NO_RESTS end
+  return {struct.unpack(RESTS, s[REST])}
+end
 
 local function plus(d, n, dollars, nanos)
   local sum = n + nanos
@@ -48,9 +55,9 @@ local function turn(s, hour, books)
     return {one[1], one[2] + other[2], d, n, one[5] + other[5]}
   end
 
-  local function less_of(number, whole, part)
+  local function rest_of(whole, part)
     local d, n = plus(whole[3], whole[4], -part[3], -part[4])
-    return {number, whole[2] - part[2], d, n, whole[5] - part[5]}
+    return struct.pack('<dddd', whole[2] - part[2], d, n, whole[5] - part[5])
   end
 
   local function take(list, number)
@@ -76,12 +83,11 @@ local function turn(s, hour, books)
   end
 
   local present = {s[HOUR], unpack(s, USED, USED + 3)}
-  local rests = {month_of(s[HOUR]), 0, 0, 0, 0, 0, 0, 0, 0}
-  if s[REST] ~= '' then rests = {struct.unpack(RESTS, s[REST])} end
+  local rests = rests_of(s)
   local found = windows(s[REST], RESTS_WIDTH + 1)
   keep(found[1], present)
-  keep(found[2], add({floor(s[HOUR] / 24), unpack(rests, 2, 5)}, present))
-  keep(found[3], add({rests[1], unpack(rests, 6, 9)}, present))
+  keep(found[2], add({floor(s[HOUR] / 24), unpack(rests, 1, 4)}, present))
+  keep(found[3], add({month_of(s[HOUR]), unpack(rests, 5, 8)}, present))
   for _, more in ipairs(books or {}) do
     for kind = 1, 3 do
       for i = #more[kind], 1, -1 do merge(found[kind], more[kind][i]) end
@@ -92,11 +98,7 @@ local function turn(s, hour, books)
   local day, month = take(found[2], floor(hour / 24)), take(found[3], month_of(hour))
   s[HOUR] = hour
   for i = 1, 4 do s[USED - 1 + i] = present[i + 1] end
-  local parts = {
-    struct.pack('<d', month[1]),
-    struct.pack('<dddd', unpack(less_of(0, day, present), 2, 5)),
-    struct.pack('<dddd', unpack(less_of(0, month, present), 2, 5)),
-  }
+  local parts = {rest_of(day, present), rest_of(month, present)}
   for kind, whole in ipairs({present, day, month}) do
     if kind > 1 then keep(found[kind], whole) end
     parts[#parts + 1] = struct.pack('<d', #found[kind])
