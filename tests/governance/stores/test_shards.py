@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 
 from insula.governance import PLATFORM, Limits, Need, Scope, used_tokens
+from insula.governance.quota.meter import Use
 from insula.governance.stores.address import Address
 from insula.governance.stores.leases import TTL_US, chunk
-from insula.governance.stores.shards import ShardedStore
+from insula.governance.stores.shards import ShardedStore, books_of
 from insula.governance.stores.valkey import ValkeyStore
 from insula.kernel.errors import ExceedsLimit, LimitError, Misconfigured, RateLimited
 
@@ -70,6 +71,23 @@ def test_the_tenants_are_spread_and_each_has_its_own_limits(shared_server: Any) 
                 await store.reserve(Scope("acme"), "more", Need.tokens(1))
             await store.reserve(Scope("blue"), "other", Need.tokens(1))
             assert store.in_flight() == 3
+
+    asyncio.run(test())
+
+
+def test_what_was_used_before_is_told_where_its_tenant_is(shared_server: Any) -> None:
+    used = {key: [(1, Use(number + 1, 0, 1))] for number, key in enumerate([*TENANTS, "acme/desk"])}
+
+    async def books(_until: float) -> dict[str, list[tuple[int, Use]]]:
+        return used
+
+    async def test() -> None:
+        async with sharded(shared_server, {}, Clock()) as store:
+            told = [await books_of(number, 3, books)(0.0) for number in range(3)]
+            assert sum(map(len, told)) == len(used)
+            for shard, part in zip(store.shards, told, strict=True):
+                assert part.items() <= used.items()
+                assert all(store.shard(key.partition("/")[0]) is shard for key in part)
 
     asyncio.run(test())
 
