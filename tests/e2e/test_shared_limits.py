@@ -103,7 +103,7 @@ def test_two_gateways_hold_one_limit_whatever_happens_to_its_store(
     # A first budget counts what both served before it.
     set_limit(platforms, "--rpm", "100000", "--tokens-per-day", str(23 * 30))
     spent = 0
-    for _ in range(10):  # a slow store refuses a round, and loses nothing by it
+    for _ in range(10):  # few run at once until both have learned what calls use
         spent += sum(answer.status_code == 200 for answer in fire(gateways, 8))
         if spent >= 12:
             break
